@@ -1,0 +1,129 @@
+// Package persistence says what Stampede needs of a database: a journal of
+// records, snapshots, views and a few settings. Drivers live in folders of
+// their own (sqlite, mongo) and all pass the suite in conformance.
+package persistence
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"time"
+
+	"stampede/actors/entity"
+)
+
+// Journal keeps records for good. It is the truth; everything else here can be
+// rebuilt from it.
+type Journal interface {
+	// OpenEpoch hands out the number of a new incarnation, greater than all before.
+	OpenEpoch(ctx context.Context, node string) (entity.Epoch, error)
+	// Epochs lists all incarnations in ascending order.
+	Epochs(ctx context.Context) ([]EpochInfo, error)
+	// Append writes the records, each for itself: errs[i] is nil when records[i]
+	// is durable, else it wraps entity.ErrFenced (another record has its stream
+	// and seq), entity.ErrTooLarge (it was not sent), entity.ErrUnavailable (it
+	// was surely not written) or entity.ErrUnknownOutcome. Appending a record
+	// again (same stream, seq, epoch, position and checksum) is idempotent, so
+	// an unknown outcome is resolved by appending again.
+	Append(ctx context.Context, records []*entity.Record) (errs []error)
+	// ReadStream: see entity.Store.
+	ReadStream(ctx context.Context, stream string, afterSeq uint64) iter.Seq2[*entity.Record, error]
+	// ReadEpoch yields the records of an incarnation with Position > after in
+	// order of Position. Positions may have gaps (records that were not written).
+	ReadEpoch(ctx context.Context, epoch entity.Epoch, after uint64) iter.Seq2[*entity.Record, error]
+	// MaxRecordBytes is the largest Record.Events that Append sends.
+	MaxRecordBytes() int
+}
+
+// EpochInfo is one incarnation of a node.
+type EpochInfo struct {
+	Epoch     entity.Epoch
+	Node      string
+	StartedAt time.Time
+}
+
+// Snapshots: see entity.Store.
+type Snapshots interface {
+	LoadSnapshot(ctx context.Context, stream string) (*entity.Snapshot, error)
+	SaveSnapshot(ctx context.Context, s *entity.Snapshot) error
+}
+
+// Row is what the views keep of one aggregate. Body's meaning is the
+// projector's business; the other fields are what rows are found by.
+type Row struct {
+	Kind string
+	ID   string
+	// Version guards the row: it is only ever replaced by a higher one.
+	Version uint64
+	// Owner is whose it is (an order's customer), or empty.
+	Owner string
+	// State filters lists, e.g. an order's state or "published"; may be empty.
+	State string
+	// SortMs orders lists, newest first; ties are broken by ID, descending.
+	SortMs int64
+	// WakeAtMs: see entity.Record; 0 for none.
+	WakeAtMs int64
+	Body     []byte
+}
+
+// ListQuery asks for a page of rows of one kind.
+type ListQuery struct {
+	Kind string
+	// Owner and State filter when not empty.
+	Owner string
+	State string
+	// After is the last row of the previous page: its SortMs and ID. ID empty: from the start.
+	AfterSortMs int64
+	AfterID     string
+	// Limit is at most MaxListRows.
+	Limit int
+}
+
+// MaxListRows bounds a page of rows.
+const MaxListRows = 1001
+
+// Views are what lists are read from. They lag the journal by a moment and can
+// be rebuilt from it.
+type Views interface {
+	// PutRows stores rows, each only over a lower version of itself.
+	PutRows(ctx context.Context, rows []Row) error
+	// GetRows returns the rows that exist, by id.
+	GetRows(ctx context.Context, kind string, ids []string) (map[string]Row, error)
+	ListRows(ctx context.Context, q ListQuery) ([]Row, error)
+	// DueRows lists rows with 0 < WakeAtMs <= before, earliest first.
+	DueRows(ctx context.Context, before time.Time, limit int) ([]Row, error)
+}
+
+// Watermarks keep how far each reader of the log has come, per incarnation.
+type Watermarks interface {
+	// SaveWatermark records that the reader has done everything up to and
+	// including position. It never takes a watermark back.
+	SaveWatermark(ctx context.Context, reader string, epoch entity.Epoch, position uint64) error
+	Watermarks(ctx context.Context, reader string) (map[entity.Epoch]uint64, error)
+}
+
+// Settings are small values that all nodes of a cluster share for good, such as
+// the key that account ids are derived with.
+type Settings interface {
+	// Setting returns the stored value of name; if there is none it stores
+	// value first. All callers see the same answer, for ever.
+	Setting(ctx context.Context, name string, value []byte) ([]byte, error)
+}
+
+// Store is a driver.
+type Store interface {
+	Journal
+	Snapshots
+	Views
+	Watermarks
+	Settings
+	// Ping reports whether the store can take writes now.
+	Ping(ctx context.Context) error
+	Close() error
+}
+
+// ErrInUse: another process has the data directory open.
+var ErrInUse = errors.New("data directory is in use by another process")
+
+// ErrUnsafe: the database would acknowledge writes that it could lose.
+var ErrUnsafe = errors.New("database does not acknowledge durably")
