@@ -76,14 +76,16 @@ func (x *Money) GetCurrency() string {
 	return ""
 }
 
+// OrderLine is one line of an order. In OrderPlaced only sku and quantity are set.
 type OrderLine struct {
-	state     protoimpl.MessageState `protogen:"open.v1"`
-	Sku       string                 `protobuf:"bytes,1,opt,name=sku,proto3" json:"sku,omitempty"`
-	Name      string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	Quantity  int64                  `protobuf:"varint,3,opt,name=quantity,proto3" json:"quantity,omitempty"`
-	UnitPrice *Money                 `protobuf:"bytes,4,opt,name=unit_price,json=unitPrice,proto3" json:"unit_price,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Sku   string                 `protobuf:"bytes,1,opt,name=sku,proto3" json:"sku,omitempty"`
+	// Left out as well where the names would take the event over 64 KiB.
+	Name      *string `protobuf:"bytes,2,opt,name=name,proto3,oneof" json:"name,omitempty"`
+	Quantity  int64   `protobuf:"varint,3,opt,name=quantity,proto3" json:"quantity,omitempty"`
+	UnitPrice *Money  `protobuf:"bytes,4,opt,name=unit_price,json=unitPrice,proto3" json:"unit_price,omitempty"`
 	// The SKU's event version that took the units.
-	SkuVersion    int64 `protobuf:"varint,5,opt,name=sku_version,json=skuVersion,proto3" json:"sku_version,omitempty"`
+	SkuVersion    *int64 `protobuf:"varint,5,opt,name=sku_version,json=skuVersion,proto3,oneof" json:"sku_version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -126,8 +128,8 @@ func (x *OrderLine) GetSku() string {
 }
 
 func (x *OrderLine) GetName() string {
-	if x != nil {
-		return x.Name
+	if x != nil && x.Name != nil {
+		return *x.Name
 	}
 	return ""
 }
@@ -147,8 +149,8 @@ func (x *OrderLine) GetUnitPrice() *Money {
 }
 
 func (x *OrderLine) GetSkuVersion() int64 {
-	if x != nil {
-		return x.SkuVersion
+	if x != nil && x.SkuVersion != nil {
+		return *x.SkuVersion
 	}
 	return 0
 }
@@ -396,9 +398,10 @@ type OrderRejected struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	OrderId string                 `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
 	// The API's ErrorCode.
-	Code          string `protobuf:"bytes,2,opt,name=code,proto3" json:"code,omitempty"`
-	Message       string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
-	Sku           string `protobuf:"bytes,4,opt,name=sku,proto3" json:"sku,omitempty"`
+	Code    string `protobuf:"bytes,2,opt,name=code,proto3" json:"code,omitempty"`
+	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	// The SKU that it was about, if it was about one.
+	Sku           *string `protobuf:"bytes,4,opt,name=sku,proto3,oneof" json:"sku,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -455,8 +458,8 @@ func (x *OrderRejected) GetMessage() string {
 }
 
 func (x *OrderRejected) GetSku() string {
-	if x != nil {
-		return x.Sku
+	if x != nil && x.Sku != nil {
+		return *x.Sku
 	}
 	return ""
 }
@@ -1087,11 +1090,12 @@ func (x *OrderHoldsReleased) GetOrderId() string {
 }
 
 // ---- stampede.stock.v1, key: SKU. level is the stock after the event. ----
+// SkuConfigured: what a product says of its SKU. Taken back (active is false, name and price are absent) when the product was not created after all.
 type SkuConfigured struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Sku           string                 `protobuf:"bytes,1,opt,name=sku,proto3" json:"sku,omitempty"`
 	ProductId     string                 `protobuf:"bytes,2,opt,name=product_id,json=productId,proto3" json:"product_id,omitempty"`
-	Name          string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	Name          *string                `protobuf:"bytes,3,opt,name=name,proto3,oneof" json:"name,omitempty"`
 	Price         *Money                 `protobuf:"bytes,4,opt,name=price,proto3" json:"price,omitempty"`
 	Active        bool                   `protobuf:"varint,5,opt,name=active,proto3" json:"active,omitempty"`
 	Level         *StockLevel            `protobuf:"bytes,6,opt,name=level,proto3" json:"level,omitempty"`
@@ -1144,8 +1148,8 @@ func (x *SkuConfigured) GetProductId() string {
 }
 
 func (x *SkuConfigured) GetName() string {
-	if x != nil {
-		return x.Name
+	if x != nil && x.Name != nil {
+		return *x.Name
 	}
 	return ""
 }
@@ -1171,6 +1175,7 @@ func (x *SkuConfigured) GetLevel() *StockLevel {
 	return nil
 }
 
+// StockAdjusted: units came or went, or (delta 0) available ones were set aside as unavailable.
 type StockAdjusted struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Sku           string                 `protobuf:"bytes,1,opt,name=sku,proto3" json:"sku,omitempty"`
@@ -1323,6 +1328,7 @@ func (x *StockReserved) GetLevel() *StockLevel {
 	return nil
 }
 
+// ReservationReleased: an order's hold is over. quantity 0: nothing was held, and the order can no longer reserve.
 type ReservationReleased struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Sku           string                 `protobuf:"bytes,1,opt,name=sku,proto3" json:"sku,omitempty"`
@@ -1541,6 +1547,7 @@ type StockShortfall struct {
 	Sku           string                 `protobuf:"bytes,1,opt,name=sku,proto3" json:"sku,omitempty"`
 	Missing       int64                  `protobuf:"varint,2,opt,name=missing,proto3" json:"missing,omitempty"`
 	Level         *StockLevel            `protobuf:"bytes,3,opt,name=level,proto3" json:"level,omitempty"`
+	Reason        string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1594,6 +1601,13 @@ func (x *StockShortfall) GetLevel() *StockLevel {
 		return x.Level
 	}
 	return nil
+}
+
+func (x *StockShortfall) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
 }
 
 type StockDepleted struct {
@@ -1702,10 +1716,11 @@ func (x *StockReplenished) GetLevel() *StockLevel {
 
 // ---- stampede.products.v1, key: product id ----
 type ProductVariant struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Sku           string                 `protobuf:"bytes,1,opt,name=sku,proto3" json:"sku,omitempty"`
-	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	Price         *Money                 `protobuf:"bytes,3,opt,name=price,proto3" json:"price,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Sku   string                 `protobuf:"bytes,1,opt,name=sku,proto3" json:"sku,omitempty"`
+	// Left out where the names would take the event over 64 KiB.
+	Name          *string `protobuf:"bytes,2,opt,name=name,proto3,oneof" json:"name,omitempty"`
+	Price         *Money  `protobuf:"bytes,3,opt,name=price,proto3" json:"price,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1748,8 +1763,8 @@ func (x *ProductVariant) GetSku() string {
 }
 
 func (x *ProductVariant) GetName() string {
-	if x != nil {
-		return x.Name
+	if x != nil && x.Name != nil {
+		return *x.Name
 	}
 	return ""
 }
@@ -1837,10 +1852,11 @@ func (x *ProductCreated) GetVariants() []*ProductVariant {
 	return nil
 }
 
+// ProductUpdated carries the product's new contents whole.
 type ProductUpdated struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	ProductId     string                 `protobuf:"bytes,1,opt,name=product_id,json=productId,proto3" json:"product_id,omitempty"`
-	Slug          string                 `protobuf:"bytes,2,opt,name=slug,proto3" json:"slug,omitempty"`
+	Slug          *string                `protobuf:"bytes,2,opt,name=slug,proto3,oneof" json:"slug,omitempty"`
 	Name          string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
 	Published     bool                   `protobuf:"varint,4,opt,name=published,proto3" json:"published,omitempty"`
 	Variants      []*ProductVariant      `protobuf:"bytes,5,rep,name=variants,proto3" json:"variants,omitempty"`
@@ -1886,8 +1902,8 @@ func (x *ProductUpdated) GetProductId() string {
 }
 
 func (x *ProductUpdated) GetSlug() string {
-	if x != nil {
-		return x.Slug
+	if x != nil && x.Slug != nil {
+		return *x.Slug
 	}
 	return ""
 }
@@ -1970,6 +1986,7 @@ func (x *ProductSkusConfigured) GetProductVersion() int64 {
 type UserRegistered struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	UserId        string                 `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	Roles         []string               `protobuf:"bytes,2,rep,name=roles,proto3" json:"roles,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2009,6 +2026,13 @@ func (x *UserRegistered) GetUserId() string {
 		return x.UserId
 	}
 	return ""
+}
+
+func (x *UserRegistered) GetRoles() []string {
+	if x != nil {
+		return x.Roles
+	}
+	return nil
 }
 
 type ProfileUpdated struct {
@@ -2115,15 +2139,17 @@ const file_stampede_events_v1_events_proto_rawDesc = "" +
 	"\x05Money\x12\x1f\n" +
 	"\vminor_units\x18\x01 \x01(\x03R\n" +
 	"minorUnits\x12\x1a\n" +
-	"\bcurrency\x18\x02 \x01(\tR\bcurrency\"\xa8\x01\n" +
+	"\bcurrency\x18\x02 \x01(\tR\bcurrency\"\xcb\x01\n" +
 	"\tOrderLine\x12\x10\n" +
-	"\x03sku\x18\x01 \x01(\tR\x03sku\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1a\n" +
+	"\x03sku\x18\x01 \x01(\tR\x03sku\x12\x17\n" +
+	"\x04name\x18\x02 \x01(\tH\x00R\x04name\x88\x01\x01\x12\x1a\n" +
 	"\bquantity\x18\x03 \x01(\x03R\bquantity\x128\n" +
 	"\n" +
-	"unit_price\x18\x04 \x01(\v2\x19.stampede.events.v1.MoneyR\tunitPrice\x12\x1f\n" +
-	"\vsku_version\x18\x05 \x01(\x03R\n" +
-	"skuVersion\"\xdd\x01\n" +
+	"unit_price\x18\x04 \x01(\v2\x19.stampede.events.v1.MoneyR\tunitPrice\x12$\n" +
+	"\vsku_version\x18\x05 \x01(\x03H\x01R\n" +
+	"skuVersion\x88\x01\x01B\a\n" +
+	"\x05_nameB\x0e\n" +
+	"\f_sku_version\"\xdd\x01\n" +
 	"\n" +
 	"StockLevel\x12\x10\n" +
 	"\x03sku\x18\x01 \x01(\tR\x03sku\x12\x17\n" +
@@ -2144,12 +2170,13 @@ const file_stampede_events_v1_events_proto_rawDesc = "" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12/\n" +
 	"\x05total\x18\x02 \x01(\v2\x19.stampede.events.v1.MoneyR\x05total\x12\"\n" +
 	"\rexpires_at_ms\x18\x03 \x01(\x03R\vexpiresAtMs\x123\n" +
-	"\x05lines\x18\x04 \x03(\v2\x1d.stampede.events.v1.OrderLineR\x05lines\"j\n" +
+	"\x05lines\x18\x04 \x03(\v2\x1d.stampede.events.v1.OrderLineR\x05lines\"w\n" +
 	"\rOrderRejected\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x12\n" +
 	"\x04code\x18\x02 \x01(\tR\x04code\x12\x18\n" +
-	"\amessage\x18\x03 \x01(\tR\amessage\x12\x10\n" +
-	"\x03sku\x18\x04 \x01(\tR\x03sku\"z\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\x12\x15\n" +
+	"\x03sku\x18\x04 \x01(\tH\x00R\x03sku\x88\x01\x01B\x06\n" +
+	"\x04_sku\"z\n" +
 	"\x10PaymentRequested\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\x03R\aattempt\x121\n" +
@@ -2185,15 +2212,16 @@ const file_stampede_events_v1_events_proto_rawDesc = "" +
 	"\rPaymentVoided\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\"/\n" +
 	"\x12OrderHoldsReleased\x12\x19\n" +
-	"\border_id\x18\x01 \x01(\tR\aorderId\"\xd3\x01\n" +
+	"\border_id\x18\x01 \x01(\tR\aorderId\"\xe1\x01\n" +
 	"\rSkuConfigured\x12\x10\n" +
 	"\x03sku\x18\x01 \x01(\tR\x03sku\x12\x1d\n" +
 	"\n" +
-	"product_id\x18\x02 \x01(\tR\tproductId\x12\x12\n" +
-	"\x04name\x18\x03 \x01(\tR\x04name\x12/\n" +
+	"product_id\x18\x02 \x01(\tR\tproductId\x12\x17\n" +
+	"\x04name\x18\x03 \x01(\tH\x00R\x04name\x88\x01\x01\x12/\n" +
 	"\x05price\x18\x04 \x01(\v2\x19.stampede.events.v1.MoneyR\x05price\x12\x16\n" +
 	"\x06active\x18\x05 \x01(\bR\x06active\x124\n" +
-	"\x05level\x18\x06 \x01(\v2\x1e.stampede.events.v1.StockLevelR\x05level\"\x85\x01\n" +
+	"\x05level\x18\x06 \x01(\v2\x1e.stampede.events.v1.StockLevelR\x05levelB\a\n" +
+	"\x05_name\"\x85\x01\n" +
 	"\rStockAdjusted\x12\x10\n" +
 	"\x03sku\x18\x01 \x01(\tR\x03sku\x12\x14\n" +
 	"\x05delta\x18\x02 \x01(\x03R\x05delta\x12\x16\n" +
@@ -2224,41 +2252,45 @@ const file_stampede_events_v1_events_proto_rawDesc = "" +
 	"\n" +
 	"reacquired\x18\x04 \x01(\x03R\n" +
 	"reacquired\x124\n" +
-	"\x05level\x18\x05 \x01(\v2\x1e.stampede.events.v1.StockLevelR\x05level\"r\n" +
+	"\x05level\x18\x05 \x01(\v2\x1e.stampede.events.v1.StockLevelR\x05level\"\x8a\x01\n" +
 	"\x0eStockShortfall\x12\x10\n" +
 	"\x03sku\x18\x01 \x01(\tR\x03sku\x12\x18\n" +
 	"\amissing\x18\x02 \x01(\x03R\amissing\x124\n" +
-	"\x05level\x18\x03 \x01(\v2\x1e.stampede.events.v1.StockLevelR\x05level\"W\n" +
+	"\x05level\x18\x03 \x01(\v2\x1e.stampede.events.v1.StockLevelR\x05level\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"W\n" +
 	"\rStockDepleted\x12\x10\n" +
 	"\x03sku\x18\x01 \x01(\tR\x03sku\x124\n" +
 	"\x05level\x18\x02 \x01(\v2\x1e.stampede.events.v1.StockLevelR\x05level\"Z\n" +
 	"\x10StockReplenished\x12\x10\n" +
 	"\x03sku\x18\x01 \x01(\tR\x03sku\x124\n" +
-	"\x05level\x18\x02 \x01(\v2\x1e.stampede.events.v1.StockLevelR\x05level\"g\n" +
+	"\x05level\x18\x02 \x01(\v2\x1e.stampede.events.v1.StockLevelR\x05level\"u\n" +
 	"\x0eProductVariant\x12\x10\n" +
-	"\x03sku\x18\x01 \x01(\tR\x03sku\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\tR\x04name\x12/\n" +
-	"\x05price\x18\x03 \x01(\v2\x19.stampede.events.v1.MoneyR\x05price\"\xb5\x01\n" +
+	"\x03sku\x18\x01 \x01(\tR\x03sku\x12\x17\n" +
+	"\x04name\x18\x02 \x01(\tH\x00R\x04name\x88\x01\x01\x12/\n" +
+	"\x05price\x18\x03 \x01(\v2\x19.stampede.events.v1.MoneyR\x05priceB\a\n" +
+	"\x05_name\"\xb5\x01\n" +
 	"\x0eProductCreated\x12\x1d\n" +
 	"\n" +
 	"product_id\x18\x01 \x01(\tR\tproductId\x12\x12\n" +
 	"\x04slug\x18\x02 \x01(\tR\x04slug\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x12\x1c\n" +
 	"\tpublished\x18\x04 \x01(\bR\tpublished\x12>\n" +
-	"\bvariants\x18\x05 \x03(\v2\".stampede.events.v1.ProductVariantR\bvariants\"\xb5\x01\n" +
+	"\bvariants\x18\x05 \x03(\v2\".stampede.events.v1.ProductVariantR\bvariants\"\xc3\x01\n" +
 	"\x0eProductUpdated\x12\x1d\n" +
 	"\n" +
-	"product_id\x18\x01 \x01(\tR\tproductId\x12\x12\n" +
-	"\x04slug\x18\x02 \x01(\tR\x04slug\x12\x12\n" +
+	"product_id\x18\x01 \x01(\tR\tproductId\x12\x17\n" +
+	"\x04slug\x18\x02 \x01(\tH\x00R\x04slug\x88\x01\x01\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x12\x1c\n" +
 	"\tpublished\x18\x04 \x01(\bR\tpublished\x12>\n" +
-	"\bvariants\x18\x05 \x03(\v2\".stampede.events.v1.ProductVariantR\bvariants\"_\n" +
+	"\bvariants\x18\x05 \x03(\v2\".stampede.events.v1.ProductVariantR\bvariantsB\a\n" +
+	"\x05_slug\"_\n" +
 	"\x15ProductSkusConfigured\x12\x1d\n" +
 	"\n" +
 	"product_id\x18\x01 \x01(\tR\tproductId\x12'\n" +
-	"\x0fproduct_version\x18\x02 \x01(\x03R\x0eproductVersion\")\n" +
+	"\x0fproduct_version\x18\x02 \x01(\x03R\x0eproductVersion\"?\n" +
 	"\x0eUserRegistered\x12\x17\n" +
-	"\auser_id\x18\x01 \x01(\tR\x06userId\")\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x14\n" +
+	"\x05roles\x18\x02 \x03(\tR\x05roles\")\n" +
 	"\x0eProfileUpdated\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\"=\n" +
 	"\fRolesChanged\x12\x17\n" +
@@ -2349,6 +2381,11 @@ func file_stampede_events_v1_events_proto_init() {
 	if File_stampede_events_v1_events_proto != nil {
 		return
 	}
+	file_stampede_events_v1_events_proto_msgTypes[1].OneofWrappers = []any{}
+	file_stampede_events_v1_events_proto_msgTypes[5].OneofWrappers = []any{}
+	file_stampede_events_v1_events_proto_msgTypes[18].OneofWrappers = []any{}
+	file_stampede_events_v1_events_proto_msgTypes[27].OneofWrappers = []any{}
+	file_stampede_events_v1_events_proto_msgTypes[29].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -1474,10 +1474,13 @@ func (x *Reserved) GetExpiresAtMs() int64 {
 }
 
 type LineHold struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	SkuVersion    int64                  `protobuf:"varint,1,opt,name=sku_version,json=skuVersion,proto3" json:"sku_version,omitempty"`
-	UnitPrice     *commonpb.Money        `protobuf:"bytes,2,opt,name=unit_price,json=unitPrice,proto3" json:"unit_price,omitempty"`
-	Name          string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	SkuVersion int64                  `protobuf:"varint,1,opt,name=sku_version,json=skuVersion,proto3" json:"sku_version,omitempty"`
+	UnitPrice  *commonpb.Money        `protobuf:"bytes,2,opt,name=unit_price,json=unitPrice,proto3" json:"unit_price,omitempty"`
+	Name       string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	// Of the line, so that a reader of the event needs no fold.
+	Sku           string `protobuf:"bytes,4,opt,name=sku,proto3" json:"sku,omitempty"`
+	Quantity      int64  `protobuf:"varint,5,opt,name=quantity,proto3" json:"quantity,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1531,6 +1534,20 @@ func (x *LineHold) GetName() string {
 		return x.Name
 	}
 	return ""
+}
+
+func (x *LineHold) GetSku() string {
+	if x != nil {
+		return x.Sku
+	}
+	return ""
+}
+
+func (x *LineHold) GetQuantity() int64 {
+	if x != nil {
+		return x.Quantity
+	}
+	return 0
 }
 
 // Rejected: a line could not be held. held_lines are the indexes of those that were, and must be released.
@@ -2229,13 +2246,15 @@ const file_stampede_order_v1_order_proto_rawDesc = "" +
 	"\bReserved\x121\n" +
 	"\x05lines\x18\x01 \x03(\v2\x1b.stampede.order.v1.LineHoldR\x05lines\x12/\n" +
 	"\x05total\x18\x02 \x01(\v2\x19.stampede.common.v1.MoneyR\x05total\x12\"\n" +
-	"\rexpires_at_ms\x18\x03 \x01(\x03R\vexpiresAtMs\"y\n" +
+	"\rexpires_at_ms\x18\x03 \x01(\x03R\vexpiresAtMs\"\xa7\x01\n" +
 	"\bLineHold\x12\x1f\n" +
 	"\vsku_version\x18\x01 \x01(\x03R\n" +
 	"skuVersion\x128\n" +
 	"\n" +
 	"unit_price\x18\x02 \x01(\v2\x19.stampede.common.v1.MoneyR\tunitPrice\x12\x12\n" +
-	"\x04name\x18\x03 \x01(\tR\x04name\"`\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x10\n" +
+	"\x03sku\x18\x04 \x01(\tR\x03sku\x12\x1a\n" +
+	"\bquantity\x18\x05 \x01(\x03R\bquantity\"`\n" +
 	"\bRejected\x125\n" +
 	"\arefusal\x18\x01 \x01(\v2\x1b.stampede.common.v1.RefusalR\arefusal\x12\x1d\n" +
 	"\n" +

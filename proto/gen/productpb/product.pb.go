@@ -710,8 +710,10 @@ type Updated struct {
 	Published   bool                   `protobuf:"varint,4,opt,name=published,proto3" json:"published,omitempty"`
 	Variants    []*Variant             `protobuf:"bytes,5,rep,name=variants,proto3" json:"variants,omitempty"`
 	// SKUs that are no longer variants.
-	Removed       []string `protobuf:"bytes,6,rep,name=removed,proto3" json:"removed,omitempty"`
-	ActorId       string   `protobuf:"bytes,7,opt,name=actor_id,json=actorId,proto3" json:"actor_id,omitempty"`
+	Removed []string `protobuf:"bytes,6,rep,name=removed,proto3" json:"removed,omitempty"`
+	ActorId string   `protobuf:"bytes,7,opt,name=actor_id,json=actorId,proto3" json:"actor_id,omitempty"`
+	// It never changes; here so that a reader of the event needs no fold.
+	Slug          string `protobuf:"bytes,8,opt,name=slug,proto3" json:"slug,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -791,6 +793,13 @@ func (x *Updated) GetRemoved() []string {
 func (x *Updated) GetActorId() string {
 	if x != nil {
 		return x.ActorId
+	}
+	return ""
+}
+
+func (x *Updated) GetSlug() string {
+	if x != nil {
+		return x.Slug
 	}
 	return ""
 }
@@ -906,7 +915,7 @@ const file_stampede_product_v1_product_proto_rawDesc = "" +
 	"\x05event\"\\\n" +
 	"\aCreated\x126\n" +
 	"\aproduct\x18\x01 \x01(\v2\x1c.stampede.product.v1.ProductR\aproduct\x12\x19\n" +
-	"\bactor_id\x18\x02 \x01(\tR\aactorId\"\xe9\x01\n" +
+	"\bactor_id\x18\x02 \x01(\tR\aactorId\"\xfd\x01\n" +
 	"\aUpdated\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x12\x1b\n" +
@@ -914,7 +923,8 @@ const file_stampede_product_v1_product_proto_rawDesc = "" +
 	"\tpublished\x18\x04 \x01(\bR\tpublished\x128\n" +
 	"\bvariants\x18\x05 \x03(\v2\x1c.stampede.product.v1.VariantR\bvariants\x12\x18\n" +
 	"\aremoved\x18\x06 \x03(\tR\aremoved\x12\x19\n" +
-	"\bactor_id\x18\a \x01(\tR\aactorId\"9\n" +
+	"\bactor_id\x18\a \x01(\tR\aactorId\x12\x12\n" +
+	"\x04slug\x18\b \x01(\tR\x04slug\"9\n" +
 	"\x0eSkusConfigured\x12'\n" +
 	"\x0fproduct_version\x18\x01 \x01(\x03R\x0eproductVersionB\x1eZ\x1cstampede/proto/gen/productpbb\x06proto3"
 
