@@ -1,11 +1,21 @@
 // Package cluster is how a message finds its actor: placement, the request
 // path, passivation and drain, on protoactor-go's actor system. It knows
 // addresses and messages, not kinds or databases.
+//
+// Today's cluster is one node. What several need stands behind directory: who
+// owns an address, and how a request gets there.
 package cluster
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
 
+	"github.com/asynkron/protoactor-go/actor"
 	"google.golang.org/protobuf/proto"
 
 	"stampede/actors/entity"
@@ -16,4 +26,152 @@ import (
 // command; every command is idempotent. Its errors wrap those of entity.
 type Caller interface {
 	Call(ctx context.Context, to entity.Address, cmd proto.Message) (proto.Message, error)
+}
+
+// Options bounds a node.
+type Options struct {
+	// MaxInFlight is how many calls the node carries at once; more are refused.
+	MaxInFlight int
+	// AttemptFor is how long one attempt waits before the request is sent again.
+	AttemptFor time.Duration
+	// CallFor bounds a call whose context has no deadline.
+	CallFor time.Duration
+	// PassivateAfter is how long an actor stays in memory without a request.
+	PassivateAfter time.Duration
+	// MaxActive is how many actors stay in memory: over it, idle ones are
+	// passivated however recently they were used.
+	MaxActive int
+	// SweepEvery is how often idle actors are looked for.
+	SweepEvery time.Duration
+}
+
+// DefaultOptions fit one node of a few cores.
+func DefaultOptions() Options {
+	return Options{
+		MaxInFlight:    16384,
+		AttemptFor:     2 * time.Second,
+		CallFor:        10 * time.Second,
+		PassivateAfter: time.Minute,
+		MaxActive:      200_000,
+		SweepEvery:     time.Second,
+	}
+}
+
+// Node hosts actors and carries calls to them. It implements Caller.
+type Node struct {
+	system   *actor.ActorSystem
+	actors   *placement
+	ports    map[string]Caller
+	options  Options
+	logger   *slog.Logger
+	inFlight atomic.Int64
+
+	stop    context.CancelFunc
+	sweeper sync.WaitGroup
+}
+
+// NewNode starts a cluster of one that hosts the given kinds. Ports are what
+// can be asked like an actor but is none, by kind, e.g. "payment".
+func NewNode(logger *slog.Logger, kinds []entity.Spawner, ports map[string]Caller, o Options) *Node {
+	system := actor.NewActorSystemWithConfig(actor.Configure(
+		actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return logger.With("in", "actors") }),
+		// A dead letter is ordinary here: the caller sends its request again.
+		actor.WithDeadLetterThrottleCount(0),
+		actor.WithDeadLetterRequestLogging(false),
+	))
+	ctx, stop := context.WithCancel(context.Background())
+	n := &Node{system: system, actors: newPlacement(system, kinds), ports: ports, options: o, logger: logger, stop: stop}
+	n.sweeper.Go(func() { n.sweep(ctx) })
+	return n
+}
+
+// Call implements Caller.
+func (n *Node) Call(ctx context.Context, to entity.Address, cmd proto.Message) (proto.Message, error) {
+	if port := n.ports[to.Kind]; port != nil {
+		return port.Call(ctx, to, cmd)
+	}
+	if n.inFlight.Add(1) > int64(n.options.MaxInFlight) {
+		n.inFlight.Add(-1)
+		return nil, fmt.Errorf("%w: the node carries %d calls", entity.ErrOverloaded, n.options.MaxInFlight)
+	}
+	defer n.inFlight.Add(-1)
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		deadline = time.Now().Add(n.options.CallFor)
+	}
+	var lastErr error
+	for try := 1; ; try++ {
+		reply, err := n.attempt(ctx, to, cmd, deadline)
+		if err == nil || !again(err) {
+			return reply, err
+		}
+		lastErr = err
+		if wait := backoff(try); time.Until(deadline) < wait || !sleep(ctx, wait) {
+			return nil, fmt.Errorf("%s %s after %d attempts: %w", to.Kind, to.ID, try, lastErr)
+		}
+	}
+}
+
+// again reports whether the request path itself tries again: not when the
+// actor or the node has too much to do already, for that makes more of it.
+func again(err error) bool {
+	return entity.Retryable(err) && !errors.Is(err, entity.ErrOverloaded) && !errors.Is(err, errDeadline)
+}
+
+// errDeadline: the caller's own time is up, or the caller has gone.
+var errDeadline = fmt.Errorf("%w: the caller's deadline has passed", entity.ErrTimeout)
+
+// attempt sends the request once and waits for the answer.
+func (n *Node) attempt(ctx context.Context, to entity.Address, cmd proto.Message, deadline time.Time) (proto.Message, error) {
+	pid, err := n.actors.locate(to)
+	if err != nil {
+		return nil, err
+	}
+	w := newWaiter()
+	n.system.Root.Send(pid, &entity.Request{Command: cmd, Trace: entity.TraceFrom(ctx), Answer: w})
+	wait := min(n.options.AttemptFor, time.Until(deadline))
+	timer := time.NewTimer(max(0, wait))
+	defer timer.Stop()
+	select {
+	case <-w.done:
+		return w.reply, w.err
+	case <-ctx.Done():
+		return nil, errDeadline
+	case <-timer.C:
+		if !time.Now().Before(deadline) {
+			return nil, errDeadline
+		}
+		return nil, entity.ErrTimeout
+	}
+}
+
+// waiter is one attempt's answer.
+type waiter struct {
+	done  chan struct{}
+	once  atomic.Bool
+	reply proto.Message
+	err   error
+}
+
+func newWaiter() *waiter { return &waiter{done: make(chan struct{})} }
+
+// Answer implements entity.Responder.
+func (w *waiter) Answer(reply proto.Message, err error) {
+	if w.once.CompareAndSwap(false, true) {
+		w.reply, w.err = reply, err
+		close(w.done)
+	}
+}
+
+// Active is the number of actors in memory, by kind.
+func (n *Node) Active() map[string]int { return n.actors.count() }
+
+// Close drains the node: no new activations, every actor finishes what it has
+// begun and ends. It returns when all have, or when ctx is done.
+func (n *Node) Close(ctx context.Context) error {
+	n.stop()
+	n.sweeper.Wait()
+	err := n.actors.drain(ctx)
+	n.system.Shutdown()
+	return err
 }

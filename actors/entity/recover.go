@@ -1,0 +1,130 @@
+package entity
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+)
+
+// recoverFrom rebuilds the state from the newest usable snapshot and the
+// records after it. A gap, a bad checksum or an event that does not fit is a
+// *CorruptError; anything else is the store's and may pass.
+func (c *core[S, E]) recoverFrom(ctx context.Context, store Store) error {
+	stream := c.addr.Stream()
+	snap, err := store.LoadSnapshot(ctx, stream)
+	if err != nil {
+		return fmt.Errorf("load snapshot of %s: %w", stream, err)
+	}
+	if snap != nil {
+		// A snapshot that cannot be read is as good as none.
+		if state, err := c.kind.Restore(c.addr.ID, snap.State); err == nil {
+			c.state, c.seq, c.version = state, snap.Seq, snap.Version
+			c.last = len(snap.State)
+		}
+	}
+	for rec, err := range store.ReadStream(ctx, stream, c.seq) {
+		if err != nil {
+			return fmt.Errorf("read %s: %w", stream, err)
+		}
+		if err := c.replay(rec); err != nil {
+			return err
+		}
+	}
+	c.durable = c.version
+	return nil
+}
+
+// replay applies one record to the state.
+func (c *core[S, E]) replay(rec *Record) (err error) {
+	if err := rec.Verify(); err != nil {
+		return err
+	}
+	corrupt := func(format string, args ...any) error {
+		return &CorruptError{Stream: rec.Stream(), Seq: rec.Seq, Reason: fmt.Sprintf(format, args...)}
+	}
+	if rec.Seq != c.seq+1 || rec.FirstVersion != c.version+1 {
+		return corrupt("a gap: it follows record %d and version %d, and begins with version %d", c.seq, c.version, rec.FirstVersion)
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			err = corrupt("an event does not fit the state: %v", v)
+		}
+	}()
+	n := uint64(0)
+	err = EachEvent(rec.Events, func(event, _ []byte) error {
+		e := c.kind.NewEvent()
+		if err := proto.Unmarshal(event, e); err != nil {
+			return corrupt("event %d: %v", rec.FirstVersion+n, err)
+		}
+		c.kind.Evolve(c.state, e)
+		n++
+		return nil
+	})
+	if err != nil {
+		if errors.Is(err, ErrCorrupt) {
+			return err
+		}
+		return corrupt("%v", err)
+	}
+	if rec.LastVersion != c.version+n {
+		return corrupt("it has %d events and says versions %d to %d", n, rec.FirstVersion, rec.LastVersion)
+	}
+	c.seq, c.version = rec.Seq, rec.LastVersion
+	c.since.records++
+	c.since.bytes += len(rec.Events)
+	return nil
+}
+
+// EachEvent walks a marshalled journalpb.Batch without building it: it calls
+// do with each event's bytes and its traceparent, which may be empty.
+func EachEvent(batch []byte, do func(event, trace []byte) error) error {
+	return eachField(batch, func(num protowire.Number, entry []byte) error {
+		if num != 1 {
+			return nil
+		}
+		var event, trace []byte
+		err := eachField(entry, func(num protowire.Number, value []byte) error {
+			switch num {
+			case 1:
+				event = value
+			case 2:
+				trace = value
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		return do(event, trace)
+	})
+}
+
+// eachField calls do with each length-delimited field and skips all others.
+func eachField(b []byte, do func(num protowire.Number, value []byte) error) error {
+	for len(b) > 0 {
+		num, typ, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return protowire.ParseError(n)
+		}
+		b = b[n:]
+		if typ != protowire.BytesType {
+			if n = protowire.ConsumeFieldValue(num, typ, b); n < 0 {
+				return protowire.ParseError(n)
+			}
+			b = b[n:]
+			continue
+		}
+		value, n := protowire.ConsumeBytes(b)
+		if n < 0 {
+			return protowire.ParseError(n)
+		}
+		b = b[n:]
+		if err := do(num, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,280 @@
+package entity
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"google.golang.org/protobuf/proto"
+)
+
+// Asker carries an actor's asks to other actors and ports.
+type Asker interface {
+	Call(ctx context.Context, to Address, cmd proto.Message) (proto.Message, error)
+}
+
+// Runtime is what all actors of a node share.
+type Runtime struct {
+	Log    Log
+	Store  Store
+	Asker  Asker
+	Clock  func() time.Time
+	Logger *slog.Logger
+	Limits Limits
+	// Metrics counts what the node's actors do.
+	Metrics *Metrics
+}
+
+// Spawner makes actors of one kind. Bind makes one of a Kind.
+type Spawner struct {
+	Kind string
+	// Props is for one activation of the actor with this id. ended is called
+	// once, from the actor's mailbox, when the activation takes no more
+	// requests and another one may be started.
+	Props func(id string, ended func()) *actor.Props
+}
+
+// Bind makes a kind's pure functions an actor of this runtime.
+func Bind[S any, E proto.Message](rt *Runtime, kind *Kind[S, E]) Spawner {
+	return Spawner{
+		Kind: kind.Name,
+		Props: func(id string, ended func()) *actor.Props {
+			box := &mailbox{limit: rt.Limits.MaxMailbox}
+			return actor.PropsFromProducer(
+				func() actor.Actor {
+					return &activation[S, E]{rt: rt, kind: kind, addr: Address{Kind: kind.Name, ID: id}, box: box, ended: ended}
+				},
+				actor.WithMailbox(func() actor.Mailbox {
+					box.Mailbox = actor.Unbounded()()
+					return box
+				}),
+				// An activation that panics has lost its state: it never goes on with half of it.
+				actor.WithSupervisor(stopOnFailure{}),
+			)
+		},
+	}
+}
+
+// stopOnFailure is the supervision of an actor's children; activations have none.
+type stopOnFailure struct{}
+
+func (stopOnFailure) HandleFailure(_ *actor.ActorSystem, supervisor actor.Supervisor, child *actor.PID, _ *actor.RestartStatistics, _, _ any) {
+	supervisor.StopChildren(child)
+}
+
+// activation is the shell that makes a core a protoactor-go actor: it owns the
+// timer, and turns what finishes elsewhere into messages to itself.
+type activation[S any, E proto.Message] struct {
+	rt    *Runtime
+	kind  *Kind[S, E]
+	addr  Address
+	box   *mailbox
+	ended func()
+
+	core   *core[S, E]
+	system *actor.ActorSystem
+	self   *actor.PID
+	timer  *time.Timer
+	// written gets the outcome of the write in flight when the actor is stopped
+	// from outside and its mailbox is not read any more.
+	written chan committed
+	stopped context.Context
+	stop    context.CancelFunc
+	over    bool // end was called
+}
+
+// Messages of an activation to itself.
+type (
+	committed struct {
+		seq uint64
+		err error
+	}
+	heard struct {
+		key   string
+		reply proto.Message
+		err   error
+	}
+	due      struct{}
+	recommit struct{}
+	resume   struct{}
+)
+
+// Receive is the actor's mailbox.
+func (a *activation[S, E]) Receive(ctx actor.Context) {
+	switch m := ctx.Message().(type) {
+	case *Request:
+		a.core.receive(m)
+	case committed:
+		a.core.committed(m.seq, m.err)
+	case heard:
+		a.core.heard(m.key, m.reply, m.err)
+	case due:
+		a.core.tick()
+	case recommit:
+		a.core.recommit()
+	case resume:
+		a.core.resume()
+	case *Passivate:
+		a.passivate()
+	case *Drain:
+		a.core.drain()
+	case *actor.Started:
+		a.start(ctx)
+	case *actor.Stopping:
+		a.stopping()
+	}
+}
+
+func (a *activation[S, E]) start(ctx actor.Context) {
+	a.system, a.self = ctx.ActorSystem(), ctx.Self()
+	a.stopped, a.stop = context.WithCancel(context.Background())
+	a.core = newCore(a.kind, a.addr, &a.rt.Limits, host(a))
+	a.rt.Metrics.activated()
+	within, cancel := context.WithTimeout(a.stopped, a.rt.Limits.RecoverFor)
+	defer cancel()
+	err := a.core.recoverFrom(within, a.rt.Store)
+	switch {
+	case err == nil:
+		a.core.begin()
+	case Retryable(err):
+		a.core.fail(err)
+	default:
+		// The store answered with something that is no passing fault.
+		a.rt.Logger.Error("actor refuses everything: its journal cannot be trusted", "kind", a.addr.Kind, "id", a.addr.ID, "error", err)
+		a.rt.Metrics.corrupt()
+		a.core.ended = err
+	}
+}
+
+// passivate ends an idle activation, and one that refuses everything, so that
+// a mended journal is read again.
+func (a *activation[S, E]) passivate() {
+	if !a.core.passivate() {
+		return
+	}
+	a.end(nil)
+}
+
+// stopping is the end: here also when the actor system stops the actor from
+// outside. A write in flight is waited for, so its callers get the truth.
+func (a *activation[S, E]) stopping() {
+	a.box.shut.Store(true)
+	if a.core == nil {
+		return
+	}
+	if a.core.ended == nil && a.core.flying != nil {
+		select {
+		case m := <-a.written:
+			a.core.draining = true
+			a.core.committed(m.seq, m.err)
+		case <-time.After(a.rt.Limits.StopFor):
+		}
+	}
+	if a.core.ended == nil {
+		a.core.finish(nil)
+	}
+	if a.timer != nil {
+		a.timer.Stop()
+	}
+	a.stop()
+}
+
+func (a *activation[S, E]) tell(message any) { a.system.Root.Send(a.self, message) }
+
+// ---- host ----
+
+func (a *activation[S, E]) now() time.Time { return a.rt.Clock() }
+
+func (a *activation[S, E]) commit(rec *Record) {
+	written := make(chan committed, 1)
+	a.written = written
+	seq := rec.Seq
+	a.rt.Log.Commit(rec, func(err error) {
+		m := committed{seq, err}
+		written <- m
+		a.tell(m)
+	})
+}
+
+func (a *activation[S, E]) ask(q Ask, trace string, after time.Duration) {
+	put := func() {
+		ctx, cancel := context.WithTimeout(WithTrace(a.stopped, trace), a.rt.Limits.AskFor)
+		defer cancel()
+		reply, err := a.rt.Asker.Call(ctx, Address{Kind: q.Kind, ID: q.ID}, q.Command)
+		a.tell(heard{q.Key, reply, err})
+	}
+	if after <= 0 {
+		go put()
+		return
+	}
+	time.AfterFunc(after, put)
+}
+
+func (a *activation[S, E]) wake(at time.Time) {
+	if a.timer != nil {
+		a.timer.Stop()
+		a.timer = nil
+	}
+	if at.IsZero() {
+		return
+	}
+	a.timer = time.AfterFunc(max(0, at.Sub(a.now())), func() { a.tell(due{}) })
+}
+
+func (a *activation[S, E]) retryCommit(after time.Duration) {
+	time.AfterFunc(after, func() { a.tell(recommit{}) })
+}
+
+func (a *activation[S, E]) resume(after time.Duration) {
+	time.AfterFunc(after, func() { a.tell(resume{}) })
+}
+
+func (a *activation[S, E]) snapshot(s Snapshot, state proto.Message) {
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), a.rt.Limits.RecoverFor)
+		defer cancel()
+		var err error
+		if s.State, err = proto.Marshal(state); err == nil {
+			s.Checksum = s.Sum()
+			err = a.rt.Store.SaveSnapshot(ctx, &s)
+		}
+		if err != nil {
+			// A snapshot is a cache: the journal has everything.
+			a.rt.Logger.Warn("snapshot not saved", "kind", s.Kind, "id", s.ID, "version", s.Version, "error", err)
+			return
+		}
+		a.rt.Metrics.snapshotted()
+	}()
+}
+
+func (a *activation[S, E]) end(reason error) {
+	if a.over {
+		return
+	}
+	a.over = true
+	a.box.shut.Store(true)
+	if reason != nil {
+		a.logEnd(reason)
+	}
+	a.rt.Metrics.deactivated(reason)
+	a.ended()
+	// Whatever is in the mailbox before the pill is refused by the core.
+	a.system.Root.Poison(a.self)
+}
+
+func (a *activation[S, E]) logEnd(reason error) {
+	if p, ok := reason.(*panicError); ok { //nolint:errorlint // the core never wraps it
+		a.rt.Logger.Error("actor panicked", "kind", a.addr.Kind, "id", a.addr.ID, "panic", p.value, "stack", string(p.stack))
+		return
+	}
+	a.rt.Logger.Warn("activation ended; the next message starts another", "kind", a.addr.Kind, "id", a.addr.ID, "error", reason)
+}
+
+func (a *activation[S, E]) rand() *rand.Rand { return rand.New(globalSource{}) }
+
+// globalSource is the process's own generator: safe for concurrent use.
+type globalSource struct{}
+
+func (globalSource) Uint64() uint64 { return rand.Uint64() }
