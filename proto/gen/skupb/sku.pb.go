@@ -336,10 +336,12 @@ func (x *ConfigureReply) GetLevel() *Level {
 
 // Unconfigure takes back a Configure whose product was not created after all. Only for the product that owns it at that version, and only while nothing is held or committed.
 type Unconfigure struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	ProductId     string                 `protobuf:"bytes,1,opt,name=product_id,json=productId,proto3" json:"product_id,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	ProductId string                 `protobuf:"bytes,1,opt,name=product_id,json=productId,proto3" json:"product_id,omitempty"`
+	// The version that the claim was made at: a SKU that has been configured at a higher one since keeps it. 0: any.
+	ProductVersion int64 `protobuf:"varint,2,opt,name=product_version,json=productVersion,proto3" json:"product_version,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Unconfigure) Reset() {
@@ -377,6 +379,13 @@ func (x *Unconfigure) GetProductId() string {
 		return x.ProductId
 	}
 	return ""
+}
+
+func (x *Unconfigure) GetProductVersion() int64 {
+	if x != nil {
+		return x.ProductVersion
+	}
+	return 0
 }
 
 type UnconfigureReply struct {
@@ -2490,10 +2499,11 @@ const file_stampede_sku_v1_sku_proto_rawDesc = "" +
 	"\rinitial_stock\x18\x06 \x01(\x03R\finitialStock\"u\n" +
 	"\x0eConfigureReply\x125\n" +
 	"\arefusal\x18\x01 \x01(\v2\x1b.stampede.common.v1.RefusalR\arefusal\x12,\n" +
-	"\x05level\x18\x02 \x01(\v2\x16.stampede.sku.v1.LevelR\x05level\",\n" +
+	"\x05level\x18\x02 \x01(\v2\x16.stampede.sku.v1.LevelR\x05level\"U\n" +
 	"\vUnconfigure\x12\x1d\n" +
 	"\n" +
-	"product_id\x18\x01 \x01(\tR\tproductId\"I\n" +
+	"product_id\x18\x01 \x01(\tR\tproductId\x12'\n" +
+	"\x0fproduct_version\x18\x02 \x01(\x03R\x0eproductVersion\"I\n" +
 	"\x10UnconfigureReply\x125\n" +
 	"\arefusal\x18\x01 \x01(\v2\x1b.stampede.common.v1.RefusalR\arefusal\"\xc7\x01\n" +
 	"\aReserve\x12\x19\n" +
