@@ -1,0 +1,127 @@
+// This file is how an activation ends: passivated, drained, failed, panicked.
+package entity
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+)
+
+// passivate ends the activation if there is nothing it would lose or delay.
+func (c *core[S, E]) passivate() bool {
+	if c.ended != nil {
+		return true
+	}
+	if !c.idle() || c.pending() != nil {
+		return false
+	}
+	if c.kind.WakeAt != nil {
+		if at := c.kind.WakeAt(c.state); !at.IsZero() && at.Sub(c.host.now()) < c.limits.KeepBefore {
+			return false
+		}
+	}
+	if c.since.records >= c.limits.SnapshotOnPassivationRecords {
+		c.saveSnapshot(c.kind.Snapshot(c.state))
+	}
+	c.finish(nil)
+	return true
+}
+
+// drain finishes what is decided or asked and ends the activation then.
+func (c *core[S, E]) drain() {
+	if c.ended == nil {
+		c.draining = true
+		c.maybeDrained()
+	}
+}
+
+func (c *core[S, E]) idle() bool {
+	return c.flying == nil && c.filling == nil && c.unanswered == 0 && len(c.asks) == 0 && c.follow == nil
+}
+
+// fail ends the activation: what it has in memory is not the truth any more.
+// Callers whose command was not written are told so and may send it again.
+func (c *core[S, E]) fail(err error) {
+	if c.ended != nil {
+		return
+	}
+	c.finish(err)
+}
+
+// finish answers everyone and ends. After it only receive is called, and refuses.
+func (c *core[S, E]) finish(err error) {
+	why := err
+	if why == nil {
+		why = ErrRetry
+	}
+	c.ended = why
+	if !errors.Is(err, ErrCorrupt) {
+		c.ended = ErrRetry
+	}
+	unwritten := why
+	var p *panicError
+	if errors.As(err, &p) {
+		unwritten = ErrRetry
+	}
+	for _, b := range []*batch{c.flying, c.filling} {
+		if b == nil {
+			continue
+		}
+		for _, a := range b.answers {
+			a.to.Answer(nil, unwritten)
+		}
+	}
+	for _, k := range append(c.waiting, c.todo...) {
+		k.refuse(ErrRetry)
+	}
+	for _, q := range c.asks {
+		for _, k := range q.calls {
+			k.refuse(ErrRetry)
+		}
+	}
+	if c.deciding != nil {
+		c.deciding.refuse(why)
+	}
+	c.flying, c.filling, c.waiting, c.todo, c.asks, c.blocked, c.follow, c.deciding = nil, nil, nil, nil, nil, nil, nil, nil
+	c.unanswered = 0
+	c.host.end(err)
+}
+
+// refuse answers the call with an error, once.
+func (k *call) refuse(err error) {
+	if k.to != nil {
+		k.to.Answer(nil, err)
+		k.to = nil
+	}
+}
+
+// panicError is a kind's panic: a defect, or a state that cannot be. Whoever
+// sent the command that caused it is told so; everyone else may retry.
+type panicError struct {
+	value any
+	stack []byte
+}
+
+func (e *panicError) Error() string { return fmt.Sprintf("actor panicked: %v", e.value) }
+
+// guard turns a panic of the kind into the end of the activation: the state in
+// memory may be half changed, the journal is not.
+func (c *core[S, E]) guard(do func()) {
+	defer func() {
+		if v := recover(); v != nil {
+			c.fail(&panicError{v, debug.Stack()})
+		}
+	}()
+	do()
+}
+
+// backoff is a jittered exponential delay: the n-th try waits between a half
+// and the whole of min(first·2^(n-1), most).
+func (c *core[S, E]) backoff(n int, first, most time.Duration) time.Duration {
+	d := most
+	if shift := n - 1; shift < 20 && first<<shift < most {
+		d = first << shift
+	}
+	return d/2 + time.Duration(c.host.rand().Int64N(int64(d/2)+1))
+}
