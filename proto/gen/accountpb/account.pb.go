@@ -453,6 +453,7 @@ func (x *StartSession) GetPasswordHash() string {
 	return ""
 }
 
+// RecordFailedLogIn is answered with Credentials that carry locked_until_ms only.
 type RecordFailedLogIn struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -489,7 +490,8 @@ func (*RecordFailedLogIn) Descriptor() ([]byte, []int) {
 	return file_stampede_account_v1_account_proto_rawDescGZIP(), []int{6}
 }
 
-// Rotate exchanges a refresh token. A token that has been used before revokes its family.
+// Rotate exchanges a refresh token that the gateway has found to be one it made itself (it carries a MAC). Such a token that is not its family's newest has been used
+// before: that revokes the family. Only the same Rotate sent again is answered like the first.
 type Rotate struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	FamilyId      string                 `protobuf:"bytes,1,opt,name=family_id,json=familyId,proto3" json:"family_id,omitempty"`
@@ -558,6 +560,7 @@ func (x *Rotate) GetExpiresAtMs() int64 {
 	return 0
 }
 
+// EndSession ends one session, proved by its newest token; with everywhere all of them. Without presented_hash, everywhere needs no proof: the gateway has authenticated the user.
 type EndSession struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	FamilyId      string                 `protobuf:"bytes,1,opt,name=family_id,json=familyId,proto3" json:"family_id,omitempty"`
@@ -1343,7 +1346,9 @@ func (x *FamilyRevoked) GetFamilyId() string {
 }
 
 type LogInFailed struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Set when this failure locks the account.
+	LockedUntilMs int64 `protobuf:"varint,1,opt,name=locked_until_ms,json=lockedUntilMs,proto3" json:"locked_until_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1376,6 +1381,13 @@ func (x *LogInFailed) ProtoReflect() protoreflect.Message {
 // Deprecated: Use LogInFailed.ProtoReflect.Descriptor instead.
 func (*LogInFailed) Descriptor() ([]byte, []int) {
 	return file_stampede_account_v1_account_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *LogInFailed) GetLockedUntilMs() int64 {
+	if x != nil {
+		return x.LockedUntilMs
+	}
+	return 0
 }
 
 type ProfileUpdated struct {
@@ -1525,8 +1537,10 @@ type State struct {
 	Sessions      []*SessionState        `protobuf:"bytes,3,rep,name=sessions,proto3" json:"sessions,omitempty"`
 	FailedLogIns  int32                  `protobuf:"varint,4,opt,name=failed_log_ins,json=failedLogIns,proto3" json:"failed_log_ins,omitempty"`
 	LockedUntilMs int64                  `protobuf:"varint,5,opt,name=locked_until_ms,json=lockedUntilMs,proto3" json:"locked_until_ms,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// The version at which what others see of the user last changed.
+	ChangedVersion int64 `protobuf:"varint,6,opt,name=changed_version,json=changedVersion,proto3" json:"changed_version,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *State) Reset() {
@@ -1594,12 +1608,19 @@ func (x *State) GetLockedUntilMs() int64 {
 	return 0
 }
 
+func (x *State) GetChangedVersion() int64 {
+	if x != nil {
+		return x.ChangedVersion
+	}
+	return 0
+}
+
 type SessionState struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
 	FamilyId    string                 `protobuf:"bytes,1,opt,name=family_id,json=familyId,proto3" json:"family_id,omitempty"`
 	TokenHash   []byte                 `protobuf:"bytes,2,opt,name=token_hash,json=tokenHash,proto3" json:"token_hash,omitempty"`
 	ExpiresAtMs int64                  `protobuf:"varint,3,opt,name=expires_at_ms,json=expiresAtMs,proto3" json:"expires_at_ms,omitempty"`
-	// Hashes of the tokens that were exchanged before, newest last, bounded.
+	// The hash of the token that was exchanged last, so that the same Rotate sent again is recognised; none before the first.
 	UsedHashes    [][]byte `protobuf:"bytes,4,rep,name=used_hashes,json=usedHashes,proto3" json:"used_hashes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1757,21 +1778,23 @@ const file_stampede_account_v1_account_proto_rawDesc = "" +
 	"everywhere\x18\x02 \x01(\bR\n" +
 	"everywhere\",\n" +
 	"\rFamilyRevoked\x12\x1b\n" +
-	"\tfamily_id\x18\x01 \x01(\tR\bfamilyId\"\r\n" +
-	"\vLogInFailed\"$\n" +
+	"\tfamily_id\x18\x01 \x01(\tR\bfamilyId\"5\n" +
+	"\vLogInFailed\x12&\n" +
+	"\x0flocked_until_ms\x18\x01 \x01(\x03R\rlockedUntilMs\"$\n" +
 	"\x0eProfileUpdated\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"6\n" +
 	"\x0fPasswordChanged\x12#\n" +
 	"\rpassword_hash\x18\x01 \x01(\tR\fpasswordHash\"Z\n" +
 	"\fRolesChanged\x12/\n" +
 	"\x05roles\x18\x01 \x03(\x0e2\x19.stampede.account.v1.RoleR\x05roles\x12\x19\n" +
-	"\bactor_id\x18\x02 \x01(\tR\aactorId\"\xe8\x01\n" +
+	"\bactor_id\x18\x02 \x01(\tR\aactorId\"\x91\x02\n" +
 	"\x05State\x12-\n" +
 	"\x04user\x18\x01 \x01(\v2\x19.stampede.account.v1.UserR\x04user\x12#\n" +
 	"\rpassword_hash\x18\x02 \x01(\tR\fpasswordHash\x12=\n" +
 	"\bsessions\x18\x03 \x03(\v2!.stampede.account.v1.SessionStateR\bsessions\x12$\n" +
 	"\x0efailed_log_ins\x18\x04 \x01(\x05R\ffailedLogIns\x12&\n" +
-	"\x0flocked_until_ms\x18\x05 \x01(\x03R\rlockedUntilMs\"\x8f\x01\n" +
+	"\x0flocked_until_ms\x18\x05 \x01(\x03R\rlockedUntilMs\x12'\n" +
+	"\x0fchanged_version\x18\x06 \x01(\x03R\x0echangedVersion\"\x8f\x01\n" +
 	"\fSessionState\x12\x1b\n" +
 	"\tfamily_id\x18\x01 \x01(\tR\bfamilyId\x12\x1d\n" +
 	"\n" +

@@ -34,16 +34,21 @@ type Product struct {
 	ImageUrl    string                 `protobuf:"bytes,5,opt,name=image_url,json=imageUrl,proto3" json:"image_url,omitempty"`
 	Published   bool                   `protobuf:"varint,6,opt,name=published,proto3" json:"published,omitempty"`
 	Variants    []*Variant             `protobuf:"bytes,7,rep,name=variants,proto3" json:"variants,omitempty"`
-	Version     int64                  `protobuf:"varint,8,opt,name=version,proto3" json:"version,omitempty"`
-	CreatedAtMs int64                  `protobuf:"varint,9,opt,name=created_at_ms,json=createdAtMs,proto3" json:"created_at_ms,omitempty"`
-	UpdatedAtMs int64                  `protobuf:"varint,10,opt,name=updated_at_ms,json=updatedAtMs,proto3" json:"updated_at_ms,omitempty"`
+	// The event version. Contents change at odd ones; the even one after it is when the SKUs were told.
+	Version     int64 `protobuf:"varint,8,opt,name=version,proto3" json:"version,omitempty"`
+	CreatedAtMs int64 `protobuf:"varint,9,opt,name=created_at_ms,json=createdAtMs,proto3" json:"created_at_ms,omitempty"`
+	UpdatedAtMs int64 `protobuf:"varint,10,opt,name=updated_at_ms,json=updatedAtMs,proto3" json:"updated_at_ms,omitempty"`
 	// The creation's key and input, so that a retry gets the same answer.
 	IdempotencyKey string `protobuf:"bytes,11,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
 	InputHash      []byte `protobuf:"bytes,12,opt,name=input_hash,json=inputHash,proto3" json:"input_hash,omitempty"`
 	// The version that the SKUs were last configured with; below version while that is under way.
 	ConfiguredVersion int64 `protobuf:"varint,13,opt,name=configured_version,json=configuredVersion,proto3" json:"configured_version,omitempty"`
 	// SKUs that an update took away and that have not been told yet.
-	Retiring      []string `protobuf:"bytes,14,rep,name=retiring,proto3" json:"retiring,omitempty"`
+	Retiring []string `protobuf:"bytes,14,rep,name=retiring,proto3" json:"retiring,omitempty"`
+	// SKUs that were variants once, as they were last: the product still owns them, inactive. Those of retiring are among them.
+	Retired []*Variant `protobuf:"bytes,15,rep,name=retired,proto3" json:"retired,omitempty"`
+	// The updates that were applied last, newest last, bounded: a repeat of one is answered and not applied again.
+	Applied       []*AppliedUpdate `protobuf:"bytes,16,rep,name=applied,proto3" json:"applied,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -176,6 +181,73 @@ func (x *Product) GetRetiring() []string {
 	return nil
 }
 
+func (x *Product) GetRetired() []*Variant {
+	if x != nil {
+		return x.Retired
+	}
+	return nil
+}
+
+func (x *Product) GetApplied() []*AppliedUpdate {
+	if x != nil {
+		return x.Applied
+	}
+	return nil
+}
+
+type AppliedUpdate struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	CommandId string                 `protobuf:"bytes,1,opt,name=command_id,json=commandId,proto3" json:"command_id,omitempty"`
+	// The event version of its Updated.
+	Version       int64 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AppliedUpdate) Reset() {
+	*x = AppliedUpdate{}
+	mi := &file_stampede_product_v1_product_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AppliedUpdate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AppliedUpdate) ProtoMessage() {}
+
+func (x *AppliedUpdate) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_product_v1_product_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AppliedUpdate.ProtoReflect.Descriptor instead.
+func (*AppliedUpdate) Descriptor() ([]byte, []int) {
+	return file_stampede_product_v1_product_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *AppliedUpdate) GetCommandId() string {
+	if x != nil {
+		return x.CommandId
+	}
+	return ""
+}
+
+func (x *AppliedUpdate) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
 type Variant struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Sku   string                 `protobuf:"bytes,1,opt,name=sku,proto3" json:"sku,omitempty"`
@@ -190,7 +262,7 @@ type Variant struct {
 
 func (x *Variant) Reset() {
 	*x = Variant{}
-	mi := &file_stampede_product_v1_product_proto_msgTypes[1]
+	mi := &file_stampede_product_v1_product_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -202,7 +274,7 @@ func (x *Variant) String() string {
 func (*Variant) ProtoMessage() {}
 
 func (x *Variant) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_product_v1_product_proto_msgTypes[1]
+	mi := &file_stampede_product_v1_product_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -215,7 +287,7 @@ func (x *Variant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Variant.ProtoReflect.Descriptor instead.
 func (*Variant) Descriptor() ([]byte, []int) {
-	return file_stampede_product_v1_product_proto_rawDescGZIP(), []int{1}
+	return file_stampede_product_v1_product_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Variant) GetSku() string {
@@ -269,7 +341,7 @@ type Create struct {
 
 func (x *Create) Reset() {
 	*x = Create{}
-	mi := &file_stampede_product_v1_product_proto_msgTypes[2]
+	mi := &file_stampede_product_v1_product_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -281,7 +353,7 @@ func (x *Create) String() string {
 func (*Create) ProtoMessage() {}
 
 func (x *Create) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_product_v1_product_proto_msgTypes[2]
+	mi := &file_stampede_product_v1_product_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -294,7 +366,7 @@ func (x *Create) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Create.ProtoReflect.Descriptor instead.
 func (*Create) Descriptor() ([]byte, []int) {
-	return file_stampede_product_v1_product_proto_rawDescGZIP(), []int{2}
+	return file_stampede_product_v1_product_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Create) GetActor() *commonpb.Actor {
@@ -363,14 +435,18 @@ type Update struct {
 	ImageUrl        *string                `protobuf:"bytes,5,opt,name=image_url,json=imageUrl,proto3,oneof" json:"image_url,omitempty"`
 	Published       *bool                  `protobuf:"varint,6,opt,name=published,proto3,oneof" json:"published,omitempty"`
 	ReplaceVariants bool                   `protobuf:"varint,7,opt,name=replace_variants,json=replaceVariants,proto3" json:"replace_variants,omitempty"`
-	Variants        []*Variant             `protobuf:"bytes,8,rep,name=variants,proto3" json:"variants,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// initial_stock counts only for SKUs that are new to the product.
+	Variants []*Variant `protobuf:"bytes,8,rep,name=variants,proto3" json:"variants,omitempty"`
+	// Names this one command, at most 64 bytes: a repeat of it (the request path sends it again after an unknown outcome) is answered and not applied again.
+	// Empty: only an immediate repeat of the same contents is recognised.
+	CommandId     string `protobuf:"bytes,9,opt,name=command_id,json=commandId,proto3" json:"command_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Update) Reset() {
 	*x = Update{}
-	mi := &file_stampede_product_v1_product_proto_msgTypes[3]
+	mi := &file_stampede_product_v1_product_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -382,7 +458,7 @@ func (x *Update) String() string {
 func (*Update) ProtoMessage() {}
 
 func (x *Update) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_product_v1_product_proto_msgTypes[3]
+	mi := &file_stampede_product_v1_product_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -395,7 +471,7 @@ func (x *Update) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Update.ProtoReflect.Descriptor instead.
 func (*Update) Descriptor() ([]byte, []int) {
-	return file_stampede_product_v1_product_proto_rawDescGZIP(), []int{3}
+	return file_stampede_product_v1_product_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Update) GetActor() *commonpb.Actor {
@@ -454,6 +530,13 @@ func (x *Update) GetVariants() []*Variant {
 	return nil
 }
 
+func (x *Update) GetCommandId() string {
+	if x != nil {
+		return x.CommandId
+	}
+	return ""
+}
+
 type Get struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -462,7 +545,7 @@ type Get struct {
 
 func (x *Get) Reset() {
 	*x = Get{}
-	mi := &file_stampede_product_v1_product_proto_msgTypes[4]
+	mi := &file_stampede_product_v1_product_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -474,7 +557,7 @@ func (x *Get) String() string {
 func (*Get) ProtoMessage() {}
 
 func (x *Get) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_product_v1_product_proto_msgTypes[4]
+	mi := &file_stampede_product_v1_product_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -487,7 +570,7 @@ func (x *Get) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Get.ProtoReflect.Descriptor instead.
 func (*Get) Descriptor() ([]byte, []int) {
-	return file_stampede_product_v1_product_proto_rawDescGZIP(), []int{4}
+	return file_stampede_product_v1_product_proto_rawDescGZIP(), []int{5}
 }
 
 type ProductReply struct {
@@ -500,7 +583,7 @@ type ProductReply struct {
 
 func (x *ProductReply) Reset() {
 	*x = ProductReply{}
-	mi := &file_stampede_product_v1_product_proto_msgTypes[5]
+	mi := &file_stampede_product_v1_product_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -512,7 +595,7 @@ func (x *ProductReply) String() string {
 func (*ProductReply) ProtoMessage() {}
 
 func (x *ProductReply) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_product_v1_product_proto_msgTypes[5]
+	mi := &file_stampede_product_v1_product_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -525,7 +608,7 @@ func (x *ProductReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProductReply.ProtoReflect.Descriptor instead.
 func (*ProductReply) Descriptor() ([]byte, []int) {
-	return file_stampede_product_v1_product_proto_rawDescGZIP(), []int{5}
+	return file_stampede_product_v1_product_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ProductReply) GetRefusal() *commonpb.Refusal {
@@ -557,7 +640,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_stampede_product_v1_product_proto_msgTypes[6]
+	mi := &file_stampede_product_v1_product_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -569,7 +652,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_product_v1_product_proto_msgTypes[6]
+	mi := &file_stampede_product_v1_product_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -582,7 +665,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_stampede_product_v1_product_proto_rawDescGZIP(), []int{6}
+	return file_stampede_product_v1_product_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Event) GetAtMs() int64 {
@@ -659,7 +742,7 @@ type Created struct {
 
 func (x *Created) Reset() {
 	*x = Created{}
-	mi := &file_stampede_product_v1_product_proto_msgTypes[7]
+	mi := &file_stampede_product_v1_product_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -671,7 +754,7 @@ func (x *Created) String() string {
 func (*Created) ProtoMessage() {}
 
 func (x *Created) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_product_v1_product_proto_msgTypes[7]
+	mi := &file_stampede_product_v1_product_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -684,7 +767,7 @@ func (x *Created) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Created.ProtoReflect.Descriptor instead.
 func (*Created) Descriptor() ([]byte, []int) {
-	return file_stampede_product_v1_product_proto_rawDescGZIP(), []int{7}
+	return file_stampede_product_v1_product_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Created) GetProduct() *Product {
@@ -714,13 +797,14 @@ type Updated struct {
 	ActorId string   `protobuf:"bytes,7,opt,name=actor_id,json=actorId,proto3" json:"actor_id,omitempty"`
 	// It never changes; here so that a reader of the event needs no fold.
 	Slug          string `protobuf:"bytes,8,opt,name=slug,proto3" json:"slug,omitempty"`
+	CommandId     string `protobuf:"bytes,9,opt,name=command_id,json=commandId,proto3" json:"command_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Updated) Reset() {
 	*x = Updated{}
-	mi := &file_stampede_product_v1_product_proto_msgTypes[8]
+	mi := &file_stampede_product_v1_product_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -732,7 +816,7 @@ func (x *Updated) String() string {
 func (*Updated) ProtoMessage() {}
 
 func (x *Updated) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_product_v1_product_proto_msgTypes[8]
+	mi := &file_stampede_product_v1_product_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -745,7 +829,7 @@ func (x *Updated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Updated.ProtoReflect.Descriptor instead.
 func (*Updated) Descriptor() ([]byte, []int) {
-	return file_stampede_product_v1_product_proto_rawDescGZIP(), []int{8}
+	return file_stampede_product_v1_product_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Updated) GetName() string {
@@ -804,17 +888,26 @@ func (x *Updated) GetSlug() string {
 	return ""
 }
 
+func (x *Updated) GetCommandId() string {
+	if x != nil {
+		return x.CommandId
+	}
+	return ""
+}
+
 // SkusConfigured: every SKU sells by the product's version product_version, and removed ones no longer.
 type SkusConfigured struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
 	ProductVersion int64                  `protobuf:"varint,1,opt,name=product_version,json=productVersion,proto3" json:"product_version,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// SKUs that refused, because another product has come to own them: they are variants no longer.
+	Lost          []string `protobuf:"bytes,2,rep,name=lost,proto3" json:"lost,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SkusConfigured) Reset() {
 	*x = SkusConfigured{}
-	mi := &file_stampede_product_v1_product_proto_msgTypes[9]
+	mi := &file_stampede_product_v1_product_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -826,7 +919,7 @@ func (x *SkusConfigured) String() string {
 func (*SkusConfigured) ProtoMessage() {}
 
 func (x *SkusConfigured) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_product_v1_product_proto_msgTypes[9]
+	mi := &file_stampede_product_v1_product_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -839,7 +932,7 @@ func (x *SkusConfigured) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SkusConfigured.ProtoReflect.Descriptor instead.
 func (*SkusConfigured) Descriptor() ([]byte, []int) {
-	return file_stampede_product_v1_product_proto_rawDescGZIP(), []int{9}
+	return file_stampede_product_v1_product_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *SkusConfigured) GetProductVersion() int64 {
@@ -849,11 +942,18 @@ func (x *SkusConfigured) GetProductVersion() int64 {
 	return 0
 }
 
+func (x *SkusConfigured) GetLost() []string {
+	if x != nil {
+		return x.Lost
+	}
+	return nil
+}
+
 var File_stampede_product_v1_product_proto protoreflect.FileDescriptor
 
 const file_stampede_product_v1_product_proto_rawDesc = "" +
 	"\n" +
-	"!stampede/product/v1/product.proto\x12\x13stampede.product.v1\x1a\x1fstampede/common/v1/common.proto\"\xcd\x03\n" +
+	"!stampede/product/v1/product.proto\x12\x13stampede.product.v1\x1a\x1fstampede/common/v1/common.proto\"\xc3\x04\n" +
 	"\aProduct\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04slug\x18\x02 \x01(\tR\x04slug\x12\x12\n" +
@@ -870,7 +970,13 @@ const file_stampede_product_v1_product_proto_rawDesc = "" +
 	"\n" +
 	"input_hash\x18\f \x01(\fR\tinputHash\x12-\n" +
 	"\x12configured_version\x18\r \x01(\x03R\x11configuredVersion\x12\x1a\n" +
-	"\bretiring\x18\x0e \x03(\tR\bretiring\"\xae\x01\n" +
+	"\bretiring\x18\x0e \x03(\tR\bretiring\x126\n" +
+	"\aretired\x18\x0f \x03(\v2\x1c.stampede.product.v1.VariantR\aretired\x12<\n" +
+	"\aapplied\x18\x10 \x03(\v2\".stampede.product.v1.AppliedUpdateR\aapplied\"H\n" +
+	"\rAppliedUpdate\x12\x1d\n" +
+	"\n" +
+	"command_id\x18\x01 \x01(\tR\tcommandId\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\x03R\aversion\"\xae\x01\n" +
 	"\aVariant\x12\x10\n" +
 	"\x03sku\x18\x01 \x01(\tR\x03sku\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12/\n" +
@@ -885,7 +991,7 @@ const file_stampede_product_v1_product_proto_rawDesc = "" +
 	"\vdescription\x18\x05 \x01(\tR\vdescription\x12\x1b\n" +
 	"\timage_url\x18\x06 \x01(\tR\bimageUrl\x12\x1c\n" +
 	"\tpublished\x18\a \x01(\bR\tpublished\x128\n" +
-	"\bvariants\x18\b \x03(\v2\x1c.stampede.product.v1.VariantR\bvariants\"\xf7\x02\n" +
+	"\bvariants\x18\b \x03(\v2\x1c.stampede.product.v1.VariantR\bvariants\"\x96\x03\n" +
 	"\x06Update\x12/\n" +
 	"\x05actor\x18\x01 \x01(\v2\x19.stampede.common.v1.ActorR\x05actor\x12\x1d\n" +
 	"\n" +
@@ -895,7 +1001,9 @@ const file_stampede_product_v1_product_proto_rawDesc = "" +
 	"\timage_url\x18\x05 \x01(\tH\x02R\bimageUrl\x88\x01\x01\x12!\n" +
 	"\tpublished\x18\x06 \x01(\bH\x03R\tpublished\x88\x01\x01\x12)\n" +
 	"\x10replace_variants\x18\a \x01(\bR\x0freplaceVariants\x128\n" +
-	"\bvariants\x18\b \x03(\v2\x1c.stampede.product.v1.VariantR\bvariantsB\a\n" +
+	"\bvariants\x18\b \x03(\v2\x1c.stampede.product.v1.VariantR\bvariants\x12\x1d\n" +
+	"\n" +
+	"command_id\x18\t \x01(\tR\tcommandIdB\a\n" +
 	"\x05_nameB\x0e\n" +
 	"\f_descriptionB\f\n" +
 	"\n" +
@@ -915,7 +1023,7 @@ const file_stampede_product_v1_product_proto_rawDesc = "" +
 	"\x05event\"\\\n" +
 	"\aCreated\x126\n" +
 	"\aproduct\x18\x01 \x01(\v2\x1c.stampede.product.v1.ProductR\aproduct\x12\x19\n" +
-	"\bactor_id\x18\x02 \x01(\tR\aactorId\"\xfd\x01\n" +
+	"\bactor_id\x18\x02 \x01(\tR\aactorId\"\x9c\x02\n" +
 	"\aUpdated\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x12\x1b\n" +
@@ -924,9 +1032,12 @@ const file_stampede_product_v1_product_proto_rawDesc = "" +
 	"\bvariants\x18\x05 \x03(\v2\x1c.stampede.product.v1.VariantR\bvariants\x12\x18\n" +
 	"\aremoved\x18\x06 \x03(\tR\aremoved\x12\x19\n" +
 	"\bactor_id\x18\a \x01(\tR\aactorId\x12\x12\n" +
-	"\x04slug\x18\b \x01(\tR\x04slug\"9\n" +
+	"\x04slug\x18\b \x01(\tR\x04slug\x12\x1d\n" +
+	"\n" +
+	"command_id\x18\t \x01(\tR\tcommandId\"M\n" +
 	"\x0eSkusConfigured\x12'\n" +
-	"\x0fproduct_version\x18\x01 \x01(\x03R\x0eproductVersionB\x1eZ\x1cstampede/proto/gen/productpbb\x06proto3"
+	"\x0fproduct_version\x18\x01 \x01(\x03R\x0eproductVersion\x12\x12\n" +
+	"\x04lost\x18\x02 \x03(\tR\x04lostB\x1eZ\x1cstampede/proto/gen/productpbb\x06proto3"
 
 var (
 	file_stampede_product_v1_product_proto_rawDescOnce sync.Once
@@ -940,41 +1051,44 @@ func file_stampede_product_v1_product_proto_rawDescGZIP() []byte {
 	return file_stampede_product_v1_product_proto_rawDescData
 }
 
-var file_stampede_product_v1_product_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_stampede_product_v1_product_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_stampede_product_v1_product_proto_goTypes = []any{
 	(*Product)(nil),          // 0: stampede.product.v1.Product
-	(*Variant)(nil),          // 1: stampede.product.v1.Variant
-	(*Create)(nil),           // 2: stampede.product.v1.Create
-	(*Update)(nil),           // 3: stampede.product.v1.Update
-	(*Get)(nil),              // 4: stampede.product.v1.Get
-	(*ProductReply)(nil),     // 5: stampede.product.v1.ProductReply
-	(*Event)(nil),            // 6: stampede.product.v1.Event
-	(*Created)(nil),          // 7: stampede.product.v1.Created
-	(*Updated)(nil),          // 8: stampede.product.v1.Updated
-	(*SkusConfigured)(nil),   // 9: stampede.product.v1.SkusConfigured
-	(*commonpb.Money)(nil),   // 10: stampede.common.v1.Money
-	(*commonpb.Actor)(nil),   // 11: stampede.common.v1.Actor
-	(*commonpb.Refusal)(nil), // 12: stampede.common.v1.Refusal
+	(*AppliedUpdate)(nil),    // 1: stampede.product.v1.AppliedUpdate
+	(*Variant)(nil),          // 2: stampede.product.v1.Variant
+	(*Create)(nil),           // 3: stampede.product.v1.Create
+	(*Update)(nil),           // 4: stampede.product.v1.Update
+	(*Get)(nil),              // 5: stampede.product.v1.Get
+	(*ProductReply)(nil),     // 6: stampede.product.v1.ProductReply
+	(*Event)(nil),            // 7: stampede.product.v1.Event
+	(*Created)(nil),          // 8: stampede.product.v1.Created
+	(*Updated)(nil),          // 9: stampede.product.v1.Updated
+	(*SkusConfigured)(nil),   // 10: stampede.product.v1.SkusConfigured
+	(*commonpb.Money)(nil),   // 11: stampede.common.v1.Money
+	(*commonpb.Actor)(nil),   // 12: stampede.common.v1.Actor
+	(*commonpb.Refusal)(nil), // 13: stampede.common.v1.Refusal
 }
 var file_stampede_product_v1_product_proto_depIdxs = []int32{
-	1,  // 0: stampede.product.v1.Product.variants:type_name -> stampede.product.v1.Variant
-	10, // 1: stampede.product.v1.Variant.price:type_name -> stampede.common.v1.Money
-	11, // 2: stampede.product.v1.Create.actor:type_name -> stampede.common.v1.Actor
-	1,  // 3: stampede.product.v1.Create.variants:type_name -> stampede.product.v1.Variant
-	11, // 4: stampede.product.v1.Update.actor:type_name -> stampede.common.v1.Actor
-	1,  // 5: stampede.product.v1.Update.variants:type_name -> stampede.product.v1.Variant
-	12, // 6: stampede.product.v1.ProductReply.refusal:type_name -> stampede.common.v1.Refusal
-	0,  // 7: stampede.product.v1.ProductReply.product:type_name -> stampede.product.v1.Product
-	7,  // 8: stampede.product.v1.Event.created:type_name -> stampede.product.v1.Created
-	8,  // 9: stampede.product.v1.Event.updated:type_name -> stampede.product.v1.Updated
-	9,  // 10: stampede.product.v1.Event.skus_configured:type_name -> stampede.product.v1.SkusConfigured
-	0,  // 11: stampede.product.v1.Created.product:type_name -> stampede.product.v1.Product
-	1,  // 12: stampede.product.v1.Updated.variants:type_name -> stampede.product.v1.Variant
-	13, // [13:13] is the sub-list for method output_type
-	13, // [13:13] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	2,  // 0: stampede.product.v1.Product.variants:type_name -> stampede.product.v1.Variant
+	2,  // 1: stampede.product.v1.Product.retired:type_name -> stampede.product.v1.Variant
+	1,  // 2: stampede.product.v1.Product.applied:type_name -> stampede.product.v1.AppliedUpdate
+	11, // 3: stampede.product.v1.Variant.price:type_name -> stampede.common.v1.Money
+	12, // 4: stampede.product.v1.Create.actor:type_name -> stampede.common.v1.Actor
+	2,  // 5: stampede.product.v1.Create.variants:type_name -> stampede.product.v1.Variant
+	12, // 6: stampede.product.v1.Update.actor:type_name -> stampede.common.v1.Actor
+	2,  // 7: stampede.product.v1.Update.variants:type_name -> stampede.product.v1.Variant
+	13, // 8: stampede.product.v1.ProductReply.refusal:type_name -> stampede.common.v1.Refusal
+	0,  // 9: stampede.product.v1.ProductReply.product:type_name -> stampede.product.v1.Product
+	8,  // 10: stampede.product.v1.Event.created:type_name -> stampede.product.v1.Created
+	9,  // 11: stampede.product.v1.Event.updated:type_name -> stampede.product.v1.Updated
+	10, // 12: stampede.product.v1.Event.skus_configured:type_name -> stampede.product.v1.SkusConfigured
+	0,  // 13: stampede.product.v1.Created.product:type_name -> stampede.product.v1.Product
+	2,  // 14: stampede.product.v1.Updated.variants:type_name -> stampede.product.v1.Variant
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_stampede_product_v1_product_proto_init() }
@@ -982,8 +1096,8 @@ func file_stampede_product_v1_product_proto_init() {
 	if File_stampede_product_v1_product_proto != nil {
 		return
 	}
-	file_stampede_product_v1_product_proto_msgTypes[3].OneofWrappers = []any{}
-	file_stampede_product_v1_product_proto_msgTypes[6].OneofWrappers = []any{
+	file_stampede_product_v1_product_proto_msgTypes[4].OneofWrappers = []any{}
+	file_stampede_product_v1_product_proto_msgTypes[7].OneofWrappers = []any{
 		(*Event_Created)(nil),
 		(*Event_Updated)(nil),
 		(*Event_SkusConfigured)(nil),
@@ -994,7 +1108,7 @@ func file_stampede_product_v1_product_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_stampede_product_v1_product_proto_rawDesc), len(file_stampede_product_v1_product_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
