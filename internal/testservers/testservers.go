@@ -1,0 +1,169 @@
+// Package testservers gives tests real servers: a MongoDB, an Apache Kafka, a
+// PostgreSQL to compare with. They run on free loopback ports with their data
+// in a temporary folder, and they end with the test process, however it ends.
+//
+// The programs come from `make servers` (scripts/servers). STAMPEDE_TEST_MONGO,
+// STAMPEDE_TEST_KAFKA and STAMPEDE_TEST_POSTGRES name running servers to use
+// instead. Without either, a test that asks for a server is skipped and says so
+// loudly, unless STAMPEDE_REQUIRE_SERVERS is set: then it fails.
+package testservers
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// Versions that scripts/servers fetches; the folders under .servers are named after them.
+const (
+	mongoHome = "mongodb-6.0.5"
+	kafkaHome = "kafka-4.1.1"
+)
+
+// errAbsent: there is no such server on this machine. Any other error is a fault.
+var errAbsent = errors.New("not on this machine")
+
+// Main runs a package's tests and then stops the servers that they shared:
+//
+//	func TestMain(m *testing.M) { testservers.Main(m) }
+//
+// A package without it leaves the stopping to the watchdog, which acts a moment
+// after the test process has gone.
+func Main(m *testing.M) {
+	code := m.Run()
+	shared.stop()
+	os.Exit(code)
+}
+
+// shared holds what one test binary starts at most once.
+//
+//nolint:gochecknoglobals // one server for a whole test binary is what this package is for
+var shared = &servers{}
+
+type servers struct {
+	mongo, kafka, postgres once
+}
+
+func (s *servers) stop() {
+	for _, o := range []*once{&s.mongo, &s.kafka, &s.postgres} {
+		o.stop()
+	}
+}
+
+// once is a server that is started by its first user.
+type once struct {
+	mu      sync.Mutex
+	started bool
+	address string
+	process *process
+	err     error
+}
+
+// get starts the server on the first call; all calls see the same outcome.
+func (o *once) get(start func() (string, *process, error)) (string, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.started {
+		o.started = true
+		o.address, o.process, o.err = start()
+	}
+	return o.address, o.err
+}
+
+func (o *once) stop() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.process != nil {
+		o.process.discard()
+	}
+}
+
+// obtain returns a shared server's address, or ends the test.
+func obtain(t testing.TB, what, variable string, o *once, start func() (string, *process, error)) string {
+	t.Helper()
+	address, err := o.get(func() (string, *process, error) {
+		if address := setting(variable); address != "" {
+			return address, nil, nil
+		}
+		return start()
+	})
+	if err != nil {
+		giveUp(t, what, variable, err)
+	}
+	return address
+}
+
+// giveUp ends a test that cannot have its server: it fails, or is skipped where
+// servers are allowed to be absent.
+func giveUp(t testing.TB, what, variable string, err error) {
+	t.Helper()
+	if !errors.Is(err, errAbsent) {
+		t.Fatalf("starting %s: %v", what, err)
+	}
+	remedy := fmt.Sprintf("run `make servers`, or set %s", variable)
+	if os.Getenv("STAMPEDE_REQUIRE_SERVERS") != "" {
+		t.Fatalf("no %s for this test: %v; %s", what, err, remedy)
+	}
+	announce(what, fmt.Sprintf("SKIPPED, NOT TESTED: %s and whatever else needs a real %s in %s; %s\n",
+		t.Name(), what, filepath.Base(os.Args[0]), remedy))
+	t.Skipf("SKIPPED, NOT TESTED: no %s: %v; %s", what, err, remedy)
+}
+
+// setting is an environment variable, or what scripts/servers noted for it in
+// .servers/env (a MongoDB in Docker).
+func setting(name string) string {
+	if v := os.Getenv(name); v != "" {
+		return v
+	}
+	root, err := fetched()
+	if err != nil {
+		return ""
+	}
+	f, err := os.Open(filepath.Join(root, "env"))
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		if v, ok := strings.CutPrefix(lines.Text(), name+"="); ok {
+			return v
+		}
+	}
+	return ""
+}
+
+// fetched is the folder .servers of the module that the test runs in.
+func fetched() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", fmt.Errorf("working directory: %w", err)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return filepath.Join(dir, ".servers"), nil
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return "", fmt.Errorf("%w: no go.mod above the working directory", errAbsent)
+		}
+		dir = parent
+	}
+}
+
+// fetchedFile is a file under .servers that must exist.
+func fetchedFile(parts ...string) (string, error) {
+	root, err := fetched()
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(append([]string{root}, parts...)...)
+	if _, err := os.Stat(path); err != nil {
+		return "", fmt.Errorf("%w: %s does not exist", errAbsent, path)
+	}
+	return path, nil
+}
