@@ -239,8 +239,10 @@ type Order struct {
 	InputHash      []byte            `protobuf:"bytes,14,opt,name=input_hash,json=inputHash,proto3" json:"input_hash,omitempty"`
 	HoldMs         int64             `protobuf:"varint,15,opt,name=hold_ms,json=holdMs,proto3" json:"hold_ms,omitempty"`
 	PaymentKeys    []*PaymentKey     `protobuf:"bytes,16,rep,name=payment_keys,json=paymentKeys,proto3" json:"payment_keys,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Attempts that may have reserved money which the order will not take.
+	ToVoid        []*OpenAttempt `protobuf:"bytes,17,rep,name=to_void,json=toVoid,proto3" json:"to_void,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Order) Reset() {
@@ -381,6 +383,13 @@ func (x *Order) GetHoldMs() int64 {
 func (x *Order) GetPaymentKeys() []*PaymentKey {
 	if x != nil {
 		return x.PaymentKeys
+	}
+	return nil
+}
+
+func (x *Order) GetToVoid() []*OpenAttempt {
+	if x != nil {
+		return x.ToVoid
 	}
 	return nil
 }
@@ -653,6 +662,59 @@ func (x *Change) GetAtMs() int64 {
 	return 0
 }
 
+// OpenAttempt is a payment attempt that the provider is to void.
+type OpenAttempt struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Attempt       int64                  `protobuf:"varint,1,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	Reference     string                 `protobuf:"bytes,2,opt,name=reference,proto3" json:"reference,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OpenAttempt) Reset() {
+	*x = OpenAttempt{}
+	mi := &file_stampede_order_v1_order_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OpenAttempt) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OpenAttempt) ProtoMessage() {}
+
+func (x *OpenAttempt) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_order_v1_order_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OpenAttempt.ProtoReflect.Descriptor instead.
+func (*OpenAttempt) Descriptor() ([]byte, []int) {
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *OpenAttempt) GetAttempt() int64 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *OpenAttempt) GetReference() string {
+	if x != nil {
+		return x.Reference
+	}
+	return ""
+}
+
 // PaymentKey remembers which idempotency key asked for which attempt.
 type PaymentKey struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
@@ -667,7 +729,7 @@ type PaymentKey struct {
 
 func (x *PaymentKey) Reset() {
 	*x = PaymentKey{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[4]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -679,7 +741,7 @@ func (x *PaymentKey) String() string {
 func (*PaymentKey) ProtoMessage() {}
 
 func (x *PaymentKey) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[4]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -692,7 +754,7 @@ func (x *PaymentKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PaymentKey.ProtoReflect.Descriptor instead.
 func (*PaymentKey) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{4}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *PaymentKey) GetIdempotencyKey() string {
@@ -738,7 +800,7 @@ type Place struct {
 
 func (x *Place) Reset() {
 	*x = Place{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[5]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -750,7 +812,7 @@ func (x *Place) String() string {
 func (*Place) ProtoMessage() {}
 
 func (x *Place) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[5]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -763,7 +825,7 @@ func (x *Place) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Place.ProtoReflect.Descriptor instead.
 func (*Place) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{5}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Place) GetCustomerId() string {
@@ -812,7 +874,7 @@ type PlaceLine struct {
 
 func (x *PlaceLine) Reset() {
 	*x = PlaceLine{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[6]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -824,7 +886,7 @@ func (x *PlaceLine) String() string {
 func (*PlaceLine) ProtoMessage() {}
 
 func (x *PlaceLine) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[6]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -837,7 +899,7 @@ func (x *PlaceLine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlaceLine.ProtoReflect.Descriptor instead.
 func (*PlaceLine) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{6}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *PlaceLine) GetSku() string {
@@ -872,7 +934,7 @@ type Pay struct {
 
 func (x *Pay) Reset() {
 	*x = Pay{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[7]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -884,7 +946,7 @@ func (x *Pay) String() string {
 func (*Pay) ProtoMessage() {}
 
 func (x *Pay) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[7]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -897,7 +959,7 @@ func (x *Pay) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pay.ProtoReflect.Descriptor instead.
 func (*Pay) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{7}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Pay) GetActor() *commonpb.Actor {
@@ -931,7 +993,7 @@ type Cancel struct {
 
 func (x *Cancel) Reset() {
 	*x = Cancel{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[8]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -943,7 +1005,7 @@ func (x *Cancel) String() string {
 func (*Cancel) ProtoMessage() {}
 
 func (x *Cancel) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[8]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -956,7 +1018,7 @@ func (x *Cancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
 func (*Cancel) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{8}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Cancel) GetActor() *commonpb.Actor {
@@ -982,7 +1044,7 @@ type Get struct {
 
 func (x *Get) Reset() {
 	*x = Get{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[9]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -994,7 +1056,7 @@ func (x *Get) String() string {
 func (*Get) ProtoMessage() {}
 
 func (x *Get) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[9]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1007,7 +1069,7 @@ func (x *Get) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Get.ProtoReflect.Descriptor instead.
 func (*Get) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{9}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Get) GetActor() *commonpb.Actor {
@@ -1028,7 +1090,7 @@ type OrderReply struct {
 
 func (x *OrderReply) Reset() {
 	*x = OrderReply{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[10]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1040,7 +1102,7 @@ func (x *OrderReply) String() string {
 func (*OrderReply) ProtoMessage() {}
 
 func (x *OrderReply) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[10]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1053,7 +1115,7 @@ func (x *OrderReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OrderReply.ProtoReflect.Descriptor instead.
 func (*OrderReply) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{10}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *OrderReply) GetRefusal() *commonpb.Refusal {
@@ -1095,7 +1157,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[11]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1107,7 +1169,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[11]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1120,7 +1182,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{11}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Event) GetAtMs() int64 {
@@ -1349,7 +1411,7 @@ type Placed struct {
 
 func (x *Placed) Reset() {
 	*x = Placed{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[12]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1361,7 +1423,7 @@ func (x *Placed) String() string {
 func (*Placed) ProtoMessage() {}
 
 func (x *Placed) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[12]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1374,7 +1436,7 @@ func (x *Placed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Placed.ProtoReflect.Descriptor instead.
 func (*Placed) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{12}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Placed) GetCustomerId() string {
@@ -1424,7 +1486,7 @@ type Reserved struct {
 
 func (x *Reserved) Reset() {
 	*x = Reserved{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[13]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1436,7 +1498,7 @@ func (x *Reserved) String() string {
 func (*Reserved) ProtoMessage() {}
 
 func (x *Reserved) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[13]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1449,7 +1511,7 @@ func (x *Reserved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reserved.ProtoReflect.Descriptor instead.
 func (*Reserved) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{13}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Reserved) GetLines() []*LineHold {
@@ -1487,7 +1549,7 @@ type LineHold struct {
 
 func (x *LineHold) Reset() {
 	*x = LineHold{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[14]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1499,7 +1561,7 @@ func (x *LineHold) String() string {
 func (*LineHold) ProtoMessage() {}
 
 func (x *LineHold) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[14]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1512,7 +1574,7 @@ func (x *LineHold) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LineHold.ProtoReflect.Descriptor instead.
 func (*LineHold) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{14}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *LineHold) GetSkuVersion() int64 {
@@ -1561,7 +1623,7 @@ type Rejected struct {
 
 func (x *Rejected) Reset() {
 	*x = Rejected{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[15]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1573,7 +1635,7 @@ func (x *Rejected) String() string {
 func (*Rejected) ProtoMessage() {}
 
 func (x *Rejected) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[15]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1586,7 +1648,7 @@ func (x *Rejected) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rejected.ProtoReflect.Descriptor instead.
 func (*Rejected) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{15}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Rejected) GetRefusal() *commonpb.Refusal {
@@ -1616,7 +1678,7 @@ type PaymentRequested struct {
 
 func (x *PaymentRequested) Reset() {
 	*x = PaymentRequested{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[16]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1628,7 +1690,7 @@ func (x *PaymentRequested) String() string {
 func (*PaymentRequested) ProtoMessage() {}
 
 func (x *PaymentRequested) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[16]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1641,7 +1703,7 @@ func (x *PaymentRequested) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PaymentRequested.ProtoReflect.Descriptor instead.
 func (*PaymentRequested) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{16}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *PaymentRequested) GetAttempt() int64 {
@@ -1691,7 +1753,7 @@ type PaymentActionRequired struct {
 
 func (x *PaymentActionRequired) Reset() {
 	*x = PaymentActionRequired{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[17]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1703,7 +1765,7 @@ func (x *PaymentActionRequired) String() string {
 func (*PaymentActionRequired) ProtoMessage() {}
 
 func (x *PaymentActionRequired) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[17]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1716,7 +1778,7 @@ func (x *PaymentActionRequired) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PaymentActionRequired.ProtoReflect.Descriptor instead.
 func (*PaymentActionRequired) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{17}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *PaymentActionRequired) GetAttempt() int64 {
@@ -1759,7 +1821,7 @@ type PaymentAuthorized struct {
 
 func (x *PaymentAuthorized) Reset() {
 	*x = PaymentAuthorized{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[18]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1771,7 +1833,7 @@ func (x *PaymentAuthorized) String() string {
 func (*PaymentAuthorized) ProtoMessage() {}
 
 func (x *PaymentAuthorized) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[18]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1784,7 +1846,7 @@ func (x *PaymentAuthorized) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PaymentAuthorized.ProtoReflect.Descriptor instead.
 func (*PaymentAuthorized) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{18}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *PaymentAuthorized) GetAttempt() int64 {
@@ -1826,7 +1888,7 @@ type PaymentDeclined struct {
 
 func (x *PaymentDeclined) Reset() {
 	*x = PaymentDeclined{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[19]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1838,7 +1900,7 @@ func (x *PaymentDeclined) String() string {
 func (*PaymentDeclined) ProtoMessage() {}
 
 func (x *PaymentDeclined) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[19]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1851,7 +1913,7 @@ func (x *PaymentDeclined) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PaymentDeclined.ProtoReflect.Descriptor instead.
 func (*PaymentDeclined) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{19}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *PaymentDeclined) GetAttempt() int64 {
@@ -1885,7 +1947,7 @@ type Confirmed struct {
 
 func (x *Confirmed) Reset() {
 	*x = Confirmed{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[20]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1897,7 +1959,7 @@ func (x *Confirmed) String() string {
 func (*Confirmed) ProtoMessage() {}
 
 func (x *Confirmed) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[20]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1910,7 +1972,7 @@ func (x *Confirmed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Confirmed.ProtoReflect.Descriptor instead.
 func (*Confirmed) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{20}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Confirmed) GetSkuVersions() []int64 {
@@ -1929,7 +1991,7 @@ type PaymentCaptured struct {
 
 func (x *PaymentCaptured) Reset() {
 	*x = PaymentCaptured{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[21]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1941,7 +2003,7 @@ func (x *PaymentCaptured) String() string {
 func (*PaymentCaptured) ProtoMessage() {}
 
 func (x *PaymentCaptured) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[21]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1954,7 +2016,7 @@ func (x *PaymentCaptured) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PaymentCaptured.ProtoReflect.Descriptor instead.
 func (*PaymentCaptured) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{21}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *PaymentCaptured) GetAmount() *commonpb.Money {
@@ -1966,13 +2028,14 @@ func (x *PaymentCaptured) GetAmount() *commonpb.Money {
 
 type PaymentVoided struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	Attempt       int64                  `protobuf:"varint,1,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PaymentVoided) Reset() {
 	*x = PaymentVoided{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[22]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1984,7 +2047,7 @@ func (x *PaymentVoided) String() string {
 func (*PaymentVoided) ProtoMessage() {}
 
 func (x *PaymentVoided) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[22]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1997,7 +2060,14 @@ func (x *PaymentVoided) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PaymentVoided.ProtoReflect.Descriptor instead.
 func (*PaymentVoided) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{22}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *PaymentVoided) GetAttempt() int64 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
 }
 
 // Cancelled by the customer or the staff, or because a paid line's hold had expired and its units were gone (refusal is set).
@@ -2012,7 +2082,7 @@ type Cancelled struct {
 
 func (x *Cancelled) Reset() {
 	*x = Cancelled{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[23]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2024,7 +2094,7 @@ func (x *Cancelled) String() string {
 func (*Cancelled) ProtoMessage() {}
 
 func (x *Cancelled) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[23]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2037,7 +2107,7 @@ func (x *Cancelled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancelled.ProtoReflect.Descriptor instead.
 func (*Cancelled) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{23}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Cancelled) GetReason() string {
@@ -2069,7 +2139,7 @@ type Expired struct {
 
 func (x *Expired) Reset() {
 	*x = Expired{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[24]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2081,7 +2151,7 @@ func (x *Expired) String() string {
 func (*Expired) ProtoMessage() {}
 
 func (x *Expired) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[24]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2094,7 +2164,7 @@ func (x *Expired) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Expired.ProtoReflect.Descriptor instead.
 func (*Expired) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{24}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{25}
 }
 
 // HoldsReleased: the SKUs have taken back what a rejected or cancelled order held.
@@ -2106,7 +2176,7 @@ type HoldsReleased struct {
 
 func (x *HoldsReleased) Reset() {
 	*x = HoldsReleased{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[25]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2118,7 +2188,7 @@ func (x *HoldsReleased) String() string {
 func (*HoldsReleased) ProtoMessage() {}
 
 func (x *HoldsReleased) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[25]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2131,14 +2201,14 @@ func (x *HoldsReleased) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HoldsReleased.ProtoReflect.Descriptor instead.
 func (*HoldsReleased) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{25}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{26}
 }
 
 var File_stampede_order_v1_order_proto protoreflect.FileDescriptor
 
 const file_stampede_order_v1_order_proto_rawDesc = "" +
 	"\n" +
-	"\x1dstampede/order/v1/order.proto\x12\x11stampede.order.v1\x1a\x1fstampede/common/v1/common.proto\"\x8c\x05\n" +
+	"\x1dstampede/order/v1/order.proto\x12\x11stampede.order.v1\x1a\x1fstampede/common/v1/common.proto\"\xc5\x05\n" +
 	"\x05Order\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\tR\x06number\x12\x1f\n" +
@@ -2159,7 +2229,8 @@ const file_stampede_order_v1_order_proto_rawDesc = "" +
 	"\n" +
 	"input_hash\x18\x0e \x01(\fR\tinputHash\x12\x17\n" +
 	"\ahold_ms\x18\x0f \x01(\x03R\x06holdMs\x12@\n" +
-	"\fpayment_keys\x18\x10 \x03(\v2\x1d.stampede.order.v1.PaymentKeyR\vpaymentKeys\"\x9c\x02\n" +
+	"\fpayment_keys\x18\x10 \x03(\v2\x1d.stampede.order.v1.PaymentKeyR\vpaymentKeys\x127\n" +
+	"\ato_void\x18\x11 \x03(\v2\x1e.stampede.order.v1.OpenAttemptR\x06toVoid\"\x9c\x02\n" +
 	"\x04Line\x12\x10\n" +
 	"\x03sku\x18\x01 \x01(\tR\x03sku\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1a\n" +
@@ -2186,7 +2257,10 @@ const file_stampede_order_v1_order_proto_rawDesc = "" +
 	"\aversion\x18\x01 \x01(\x03R\aversion\x121\n" +
 	"\x06status\x18\x02 \x01(\x0e2\x19.stampede.order.v1.StatusR\x06status\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x13\n" +
-	"\x05at_ms\x18\x04 \x01(\x03R\x04atMs\"\xa5\x01\n" +
+	"\x05at_ms\x18\x04 \x01(\x03R\x04atMs\"E\n" +
+	"\vOpenAttempt\x12\x18\n" +
+	"\aattempt\x18\x01 \x01(\x03R\aattempt\x12\x1c\n" +
+	"\treference\x18\x02 \x01(\tR\treference\"\xa5\x01\n" +
 	"\n" +
 	"PaymentKey\x12'\n" +
 	"\x0fidempotency_key\x18\x01 \x01(\tR\x0eidempotencyKey\x12\x1d\n" +
@@ -2283,8 +2357,9 @@ const file_stampede_order_v1_order_proto_rawDesc = "" +
 	"\tConfirmed\x12!\n" +
 	"\fsku_versions\x18\x01 \x03(\x03R\vskuVersions\"D\n" +
 	"\x0fPaymentCaptured\x121\n" +
-	"\x06amount\x18\x01 \x01(\v2\x19.stampede.common.v1.MoneyR\x06amount\"\x0f\n" +
-	"\rPaymentVoided\"u\n" +
+	"\x06amount\x18\x01 \x01(\v2\x19.stampede.common.v1.MoneyR\x06amount\")\n" +
+	"\rPaymentVoided\x12\x18\n" +
+	"\aattempt\x18\x01 \x01(\x03R\aattempt\"u\n" +
 	"\tCancelled\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x19\n" +
 	"\bactor_id\x18\x02 \x01(\tR\aactorId\x125\n" +
@@ -2333,7 +2408,7 @@ func file_stampede_order_v1_order_proto_rawDescGZIP() []byte {
 }
 
 var file_stampede_order_v1_order_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_stampede_order_v1_order_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_stampede_order_v1_order_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_stampede_order_v1_order_proto_goTypes = []any{
 	(Status)(0),                   // 0: stampede.order.v1.Status
 	(PaymentStatus)(0),            // 1: stampede.order.v1.PaymentStatus
@@ -2342,82 +2417,84 @@ var file_stampede_order_v1_order_proto_goTypes = []any{
 	(*Line)(nil),                  // 4: stampede.order.v1.Line
 	(*Payment)(nil),               // 5: stampede.order.v1.Payment
 	(*Change)(nil),                // 6: stampede.order.v1.Change
-	(*PaymentKey)(nil),            // 7: stampede.order.v1.PaymentKey
-	(*Place)(nil),                 // 8: stampede.order.v1.Place
-	(*PlaceLine)(nil),             // 9: stampede.order.v1.PlaceLine
-	(*Pay)(nil),                   // 10: stampede.order.v1.Pay
-	(*Cancel)(nil),                // 11: stampede.order.v1.Cancel
-	(*Get)(nil),                   // 12: stampede.order.v1.Get
-	(*OrderReply)(nil),            // 13: stampede.order.v1.OrderReply
-	(*Event)(nil),                 // 14: stampede.order.v1.Event
-	(*Placed)(nil),                // 15: stampede.order.v1.Placed
-	(*Reserved)(nil),              // 16: stampede.order.v1.Reserved
-	(*LineHold)(nil),              // 17: stampede.order.v1.LineHold
-	(*Rejected)(nil),              // 18: stampede.order.v1.Rejected
-	(*PaymentRequested)(nil),      // 19: stampede.order.v1.PaymentRequested
-	(*PaymentActionRequired)(nil), // 20: stampede.order.v1.PaymentActionRequired
-	(*PaymentAuthorized)(nil),     // 21: stampede.order.v1.PaymentAuthorized
-	(*PaymentDeclined)(nil),       // 22: stampede.order.v1.PaymentDeclined
-	(*Confirmed)(nil),             // 23: stampede.order.v1.Confirmed
-	(*PaymentCaptured)(nil),       // 24: stampede.order.v1.PaymentCaptured
-	(*PaymentVoided)(nil),         // 25: stampede.order.v1.PaymentVoided
-	(*Cancelled)(nil),             // 26: stampede.order.v1.Cancelled
-	(*Expired)(nil),               // 27: stampede.order.v1.Expired
-	(*HoldsReleased)(nil),         // 28: stampede.order.v1.HoldsReleased
-	(*commonpb.Money)(nil),        // 29: stampede.common.v1.Money
-	(*commonpb.Refusal)(nil),      // 30: stampede.common.v1.Refusal
-	(*commonpb.Actor)(nil),        // 31: stampede.common.v1.Actor
+	(*OpenAttempt)(nil),           // 7: stampede.order.v1.OpenAttempt
+	(*PaymentKey)(nil),            // 8: stampede.order.v1.PaymentKey
+	(*Place)(nil),                 // 9: stampede.order.v1.Place
+	(*PlaceLine)(nil),             // 10: stampede.order.v1.PlaceLine
+	(*Pay)(nil),                   // 11: stampede.order.v1.Pay
+	(*Cancel)(nil),                // 12: stampede.order.v1.Cancel
+	(*Get)(nil),                   // 13: stampede.order.v1.Get
+	(*OrderReply)(nil),            // 14: stampede.order.v1.OrderReply
+	(*Event)(nil),                 // 15: stampede.order.v1.Event
+	(*Placed)(nil),                // 16: stampede.order.v1.Placed
+	(*Reserved)(nil),              // 17: stampede.order.v1.Reserved
+	(*LineHold)(nil),              // 18: stampede.order.v1.LineHold
+	(*Rejected)(nil),              // 19: stampede.order.v1.Rejected
+	(*PaymentRequested)(nil),      // 20: stampede.order.v1.PaymentRequested
+	(*PaymentActionRequired)(nil), // 21: stampede.order.v1.PaymentActionRequired
+	(*PaymentAuthorized)(nil),     // 22: stampede.order.v1.PaymentAuthorized
+	(*PaymentDeclined)(nil),       // 23: stampede.order.v1.PaymentDeclined
+	(*Confirmed)(nil),             // 24: stampede.order.v1.Confirmed
+	(*PaymentCaptured)(nil),       // 25: stampede.order.v1.PaymentCaptured
+	(*PaymentVoided)(nil),         // 26: stampede.order.v1.PaymentVoided
+	(*Cancelled)(nil),             // 27: stampede.order.v1.Cancelled
+	(*Expired)(nil),               // 28: stampede.order.v1.Expired
+	(*HoldsReleased)(nil),         // 29: stampede.order.v1.HoldsReleased
+	(*commonpb.Money)(nil),        // 30: stampede.common.v1.Money
+	(*commonpb.Refusal)(nil),      // 31: stampede.common.v1.Refusal
+	(*commonpb.Actor)(nil),        // 32: stampede.common.v1.Actor
 }
 var file_stampede_order_v1_order_proto_depIdxs = []int32{
 	0,  // 0: stampede.order.v1.Order.status:type_name -> stampede.order.v1.Status
 	5,  // 1: stampede.order.v1.Order.payment:type_name -> stampede.order.v1.Payment
 	4,  // 2: stampede.order.v1.Order.lines:type_name -> stampede.order.v1.Line
-	29, // 3: stampede.order.v1.Order.total:type_name -> stampede.common.v1.Money
-	30, // 4: stampede.order.v1.Order.rejection:type_name -> stampede.common.v1.Refusal
+	30, // 3: stampede.order.v1.Order.total:type_name -> stampede.common.v1.Money
+	31, // 4: stampede.order.v1.Order.rejection:type_name -> stampede.common.v1.Refusal
 	6,  // 5: stampede.order.v1.Order.history:type_name -> stampede.order.v1.Change
-	7,  // 6: stampede.order.v1.Order.payment_keys:type_name -> stampede.order.v1.PaymentKey
-	29, // 7: stampede.order.v1.Line.unit_price:type_name -> stampede.common.v1.Money
-	29, // 8: stampede.order.v1.Line.expected_price:type_name -> stampede.common.v1.Money
-	2,  // 9: stampede.order.v1.Line.status:type_name -> stampede.order.v1.LineStatus
-	1,  // 10: stampede.order.v1.Payment.status:type_name -> stampede.order.v1.PaymentStatus
-	29, // 11: stampede.order.v1.Payment.authorized:type_name -> stampede.common.v1.Money
-	29, // 12: stampede.order.v1.Payment.captured:type_name -> stampede.common.v1.Money
-	0,  // 13: stampede.order.v1.Change.status:type_name -> stampede.order.v1.Status
-	30, // 14: stampede.order.v1.PaymentKey.refusal:type_name -> stampede.common.v1.Refusal
-	9,  // 15: stampede.order.v1.Place.lines:type_name -> stampede.order.v1.PlaceLine
-	29, // 16: stampede.order.v1.PlaceLine.expected_price:type_name -> stampede.common.v1.Money
-	31, // 17: stampede.order.v1.Pay.actor:type_name -> stampede.common.v1.Actor
-	31, // 18: stampede.order.v1.Cancel.actor:type_name -> stampede.common.v1.Actor
-	31, // 19: stampede.order.v1.Get.actor:type_name -> stampede.common.v1.Actor
-	30, // 20: stampede.order.v1.OrderReply.refusal:type_name -> stampede.common.v1.Refusal
-	3,  // 21: stampede.order.v1.OrderReply.order:type_name -> stampede.order.v1.Order
-	15, // 22: stampede.order.v1.Event.placed:type_name -> stampede.order.v1.Placed
-	16, // 23: stampede.order.v1.Event.reserved:type_name -> stampede.order.v1.Reserved
-	18, // 24: stampede.order.v1.Event.rejected:type_name -> stampede.order.v1.Rejected
-	19, // 25: stampede.order.v1.Event.payment_requested:type_name -> stampede.order.v1.PaymentRequested
-	20, // 26: stampede.order.v1.Event.payment_action_required:type_name -> stampede.order.v1.PaymentActionRequired
-	21, // 27: stampede.order.v1.Event.payment_authorized:type_name -> stampede.order.v1.PaymentAuthorized
-	22, // 28: stampede.order.v1.Event.payment_declined:type_name -> stampede.order.v1.PaymentDeclined
-	23, // 29: stampede.order.v1.Event.confirmed:type_name -> stampede.order.v1.Confirmed
-	24, // 30: stampede.order.v1.Event.payment_captured:type_name -> stampede.order.v1.PaymentCaptured
-	25, // 31: stampede.order.v1.Event.payment_voided:type_name -> stampede.order.v1.PaymentVoided
-	26, // 32: stampede.order.v1.Event.cancelled:type_name -> stampede.order.v1.Cancelled
-	27, // 33: stampede.order.v1.Event.expired:type_name -> stampede.order.v1.Expired
-	28, // 34: stampede.order.v1.Event.holds_released:type_name -> stampede.order.v1.HoldsReleased
-	9,  // 35: stampede.order.v1.Placed.lines:type_name -> stampede.order.v1.PlaceLine
-	17, // 36: stampede.order.v1.Reserved.lines:type_name -> stampede.order.v1.LineHold
-	29, // 37: stampede.order.v1.Reserved.total:type_name -> stampede.common.v1.Money
-	29, // 38: stampede.order.v1.LineHold.unit_price:type_name -> stampede.common.v1.Money
-	30, // 39: stampede.order.v1.Rejected.refusal:type_name -> stampede.common.v1.Refusal
-	29, // 40: stampede.order.v1.PaymentRequested.amount:type_name -> stampede.common.v1.Money
-	29, // 41: stampede.order.v1.PaymentAuthorized.amount:type_name -> stampede.common.v1.Money
-	29, // 42: stampede.order.v1.PaymentCaptured.amount:type_name -> stampede.common.v1.Money
-	30, // 43: stampede.order.v1.Cancelled.refusal:type_name -> stampede.common.v1.Refusal
-	44, // [44:44] is the sub-list for method output_type
-	44, // [44:44] is the sub-list for method input_type
-	44, // [44:44] is the sub-list for extension type_name
-	44, // [44:44] is the sub-list for extension extendee
-	0,  // [0:44] is the sub-list for field type_name
+	8,  // 6: stampede.order.v1.Order.payment_keys:type_name -> stampede.order.v1.PaymentKey
+	7,  // 7: stampede.order.v1.Order.to_void:type_name -> stampede.order.v1.OpenAttempt
+	30, // 8: stampede.order.v1.Line.unit_price:type_name -> stampede.common.v1.Money
+	30, // 9: stampede.order.v1.Line.expected_price:type_name -> stampede.common.v1.Money
+	2,  // 10: stampede.order.v1.Line.status:type_name -> stampede.order.v1.LineStatus
+	1,  // 11: stampede.order.v1.Payment.status:type_name -> stampede.order.v1.PaymentStatus
+	30, // 12: stampede.order.v1.Payment.authorized:type_name -> stampede.common.v1.Money
+	30, // 13: stampede.order.v1.Payment.captured:type_name -> stampede.common.v1.Money
+	0,  // 14: stampede.order.v1.Change.status:type_name -> stampede.order.v1.Status
+	31, // 15: stampede.order.v1.PaymentKey.refusal:type_name -> stampede.common.v1.Refusal
+	10, // 16: stampede.order.v1.Place.lines:type_name -> stampede.order.v1.PlaceLine
+	30, // 17: stampede.order.v1.PlaceLine.expected_price:type_name -> stampede.common.v1.Money
+	32, // 18: stampede.order.v1.Pay.actor:type_name -> stampede.common.v1.Actor
+	32, // 19: stampede.order.v1.Cancel.actor:type_name -> stampede.common.v1.Actor
+	32, // 20: stampede.order.v1.Get.actor:type_name -> stampede.common.v1.Actor
+	31, // 21: stampede.order.v1.OrderReply.refusal:type_name -> stampede.common.v1.Refusal
+	3,  // 22: stampede.order.v1.OrderReply.order:type_name -> stampede.order.v1.Order
+	16, // 23: stampede.order.v1.Event.placed:type_name -> stampede.order.v1.Placed
+	17, // 24: stampede.order.v1.Event.reserved:type_name -> stampede.order.v1.Reserved
+	19, // 25: stampede.order.v1.Event.rejected:type_name -> stampede.order.v1.Rejected
+	20, // 26: stampede.order.v1.Event.payment_requested:type_name -> stampede.order.v1.PaymentRequested
+	21, // 27: stampede.order.v1.Event.payment_action_required:type_name -> stampede.order.v1.PaymentActionRequired
+	22, // 28: stampede.order.v1.Event.payment_authorized:type_name -> stampede.order.v1.PaymentAuthorized
+	23, // 29: stampede.order.v1.Event.payment_declined:type_name -> stampede.order.v1.PaymentDeclined
+	24, // 30: stampede.order.v1.Event.confirmed:type_name -> stampede.order.v1.Confirmed
+	25, // 31: stampede.order.v1.Event.payment_captured:type_name -> stampede.order.v1.PaymentCaptured
+	26, // 32: stampede.order.v1.Event.payment_voided:type_name -> stampede.order.v1.PaymentVoided
+	27, // 33: stampede.order.v1.Event.cancelled:type_name -> stampede.order.v1.Cancelled
+	28, // 34: stampede.order.v1.Event.expired:type_name -> stampede.order.v1.Expired
+	29, // 35: stampede.order.v1.Event.holds_released:type_name -> stampede.order.v1.HoldsReleased
+	10, // 36: stampede.order.v1.Placed.lines:type_name -> stampede.order.v1.PlaceLine
+	18, // 37: stampede.order.v1.Reserved.lines:type_name -> stampede.order.v1.LineHold
+	30, // 38: stampede.order.v1.Reserved.total:type_name -> stampede.common.v1.Money
+	30, // 39: stampede.order.v1.LineHold.unit_price:type_name -> stampede.common.v1.Money
+	31, // 40: stampede.order.v1.Rejected.refusal:type_name -> stampede.common.v1.Refusal
+	30, // 41: stampede.order.v1.PaymentRequested.amount:type_name -> stampede.common.v1.Money
+	30, // 42: stampede.order.v1.PaymentAuthorized.amount:type_name -> stampede.common.v1.Money
+	30, // 43: stampede.order.v1.PaymentCaptured.amount:type_name -> stampede.common.v1.Money
+	31, // 44: stampede.order.v1.Cancelled.refusal:type_name -> stampede.common.v1.Refusal
+	45, // [45:45] is the sub-list for method output_type
+	45, // [45:45] is the sub-list for method input_type
+	45, // [45:45] is the sub-list for extension type_name
+	45, // [45:45] is the sub-list for extension extendee
+	0,  // [0:45] is the sub-list for field type_name
 }
 
 func init() { file_stampede_order_v1_order_proto_init() }
@@ -2425,7 +2502,7 @@ func file_stampede_order_v1_order_proto_init() {
 	if File_stampede_order_v1_order_proto != nil {
 		return
 	}
-	file_stampede_order_v1_order_proto_msgTypes[11].OneofWrappers = []any{
+	file_stampede_order_v1_order_proto_msgTypes[12].OneofWrappers = []any{
 		(*Event_Placed)(nil),
 		(*Event_Reserved)(nil),
 		(*Event_Rejected)(nil),
@@ -2446,7 +2523,7 @@ func file_stampede_order_v1_order_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_stampede_order_v1_order_proto_rawDesc), len(file_stampede_order_v1_order_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   26,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

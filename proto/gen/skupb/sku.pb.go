@@ -195,7 +195,8 @@ func (x *Level) GetActive() bool {
 	return false
 }
 
-// Configure is sent by the product that owns the SKU. Idempotent by product version: an older or equal one of the same product changes nothing and is answered with the level.
+// Configure is sent by the product that owns the SKU. Of the same product, an older version changes nothing and is answered with the level; so does an equal one with the same content,
+// while an equal one with other content is applied (a product claims its SKUs before it puts them on sale, at one version).
 type Configure struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
 	ProductId      string                 `protobuf:"bytes,1,opt,name=product_id,json=productId,proto3" json:"product_id,omitempty"`
@@ -589,10 +590,12 @@ func (x *ReserveReply) GetExpiresAtMs() int64 {
 
 // Release gives an order's held units back. Idempotent; of an unknown order it leaves a tombstone, so that a late Reserve is refused.
 type Release struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	OrderId       string                 `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	OrderId string                 `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	// Also takes back a Confirm: for an order one of whose other lines could not be confirmed. Without it a release of committed units is refused.
+	IncludeCommitted bool `protobuf:"varint,2,opt,name=include_committed,json=includeCommitted,proto3" json:"include_committed,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Release) Reset() {
@@ -630,6 +633,13 @@ func (x *Release) GetOrderId() string {
 		return x.OrderId
 	}
 	return ""
+}
+
+func (x *Release) GetIncludeCommitted() bool {
+	if x != nil {
+		return x.IncludeCommitted
+	}
+	return false
 }
 
 type ReleaseReply struct {
@@ -1746,9 +1756,11 @@ func (x *Reserved) GetUnitPrice() *commonpb.Money {
 }
 
 type Released struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	OrderId       string                 `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
-	Quantity      int64                  `protobuf:"varint,2,opt,name=quantity,proto3" json:"quantity,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	OrderId  string                 `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	Quantity int64                  `protobuf:"varint,2,opt,name=quantity,proto3" json:"quantity,omitempty"`
+	// The units were committed, not held.
+	Committed     bool `protobuf:"varint,3,opt,name=committed,proto3" json:"committed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1795,6 +1807,13 @@ func (x *Released) GetQuantity() int64 {
 		return x.Quantity
 	}
 	return 0
+}
+
+func (x *Released) GetCommitted() bool {
+	if x != nil {
+		return x.Committed
+	}
+	return false
 }
 
 type Expired struct {
@@ -2519,9 +2538,10 @@ const file_stampede_sku_v1_sku_proto_rawDesc = "" +
 	"\n" +
 	"unit_price\x18\x03 \x01(\v2\x19.stampede.common.v1.MoneyR\tunitPrice\x12\x12\n" +
 	"\x04name\x18\x04 \x01(\tR\x04name\x12\"\n" +
-	"\rexpires_at_ms\x18\x05 \x01(\x03R\vexpiresAtMs\"$\n" +
+	"\rexpires_at_ms\x18\x05 \x01(\x03R\vexpiresAtMs\"Q\n" +
 	"\aRelease\x12\x19\n" +
-	"\border_id\x18\x01 \x01(\tR\aorderId\"a\n" +
+	"\border_id\x18\x01 \x01(\tR\aorderId\x12+\n" +
+	"\x11include_committed\x18\x02 \x01(\bR\x10includeCommitted\"a\n" +
 	"\fReleaseReply\x125\n" +
 	"\arefusal\x18\x01 \x01(\v2\x1b.stampede.common.v1.RefusalR\arefusal\x12\x1a\n" +
 	"\bquantity\x18\x02 \x01(\x03R\bquantity\"a\n" +
@@ -2612,10 +2632,11 @@ const file_stampede_sku_v1_sku_proto_rawDesc = "" +
 	"\bquantity\x18\x03 \x01(\x03R\bquantity\x12\"\n" +
 	"\rexpires_at_ms\x18\x04 \x01(\x03R\vexpiresAtMs\x128\n" +
 	"\n" +
-	"unit_price\x18\x05 \x01(\v2\x19.stampede.common.v1.MoneyR\tunitPrice\"A\n" +
+	"unit_price\x18\x05 \x01(\v2\x19.stampede.common.v1.MoneyR\tunitPrice\"_\n" +
 	"\bReleased\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x1a\n" +
-	"\bquantity\x18\x02 \x01(\x03R\bquantity\"@\n" +
+	"\bquantity\x18\x02 \x01(\x03R\bquantity\x12\x1c\n" +
+	"\tcommitted\x18\x03 \x01(\bR\tcommitted\"@\n" +
 	"\aExpired\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x1a\n" +
 	"\bquantity\x18\x02 \x01(\x03R\bquantity\"\x83\x01\n" +
