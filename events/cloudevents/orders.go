@@ -1,0 +1,145 @@
+package cloudevents
+
+import (
+	"fmt"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	"stampede/actors/entity"
+	"stampede/proto/gen/commonpb"
+	"stampede/proto/gen/eventspb"
+	"stampede/proto/gen/journalpb"
+	"stampede/proto/gen/orderpb"
+)
+
+func (m *Mapper) mapOrder(dst []Message, rec *entity.Record, batch *journalpb.Batch) ([]Message, error) {
+	stream := rec.Stream()
+	for i, entry := range batch.Entries {
+		var e orderpb.Event
+		if err := proto.Unmarshal(entry.Event, &e); err != nil {
+			return dst, &entity.CorruptError{Stream: stream, Seq: rec.Seq, Reason: err.Error()}
+		}
+		data := orderData(rec.ID, &e)
+		if data == nil {
+			return dst, fmt.Errorf("version %d: %w", rec.FirstVersion+uint64(i), ErrUnmapped)
+		}
+		msg, err := m.message(event{
+			topic: TopicOrders, stream: stream, key: rec.ID, version: rec.FirstVersion + uint64(i), atMs: e.AtMs,
+			trace: entry.TraceParent, data: data,
+		})
+		if err != nil {
+			return dst, err
+		}
+		dst = append(dst, msg)
+	}
+	return dst, nil
+}
+
+// orderData is the published form of an order's event; nil: there is none.
+func orderData(id string, e *orderpb.Event) proto.Message {
+	switch e := e.Event.(type) {
+	case *orderpb.Event_Placed:
+		return &eventspb.OrderPlaced{
+			OrderId: id, Number: orderNumber(id), CustomerId: e.Placed.GetCustomerId(), Lines: placedLines(e.Placed.GetLines()),
+		}
+	case *orderpb.Event_Reserved:
+		return &eventspb.OrderReserved{
+			OrderId: id, Total: money(e.Reserved.GetTotal()), ExpiresAtMs: e.Reserved.GetExpiresAtMs(), Lines: reservedLines(e.Reserved.GetLines()),
+		}
+	case *orderpb.Event_Rejected:
+		return orderRejected(id, e.Rejected.GetRefusal())
+	case *orderpb.Event_PaymentRequested:
+		return &eventspb.PaymentRequested{OrderId: id, Attempt: e.PaymentRequested.GetAttempt(), Amount: money(e.PaymentRequested.GetAmount())}
+	case *orderpb.Event_PaymentActionRequired:
+		return &eventspb.PaymentActionRequired{OrderId: id, Attempt: e.PaymentActionRequired.GetAttempt(), Provider: e.PaymentActionRequired.GetProvider()}
+	case *orderpb.Event_PaymentAuthorized:
+		return &eventspb.PaymentAuthorized{
+			OrderId: id, Attempt: e.PaymentAuthorized.GetAttempt(), Amount: money(e.PaymentAuthorized.GetAmount()), Provider: e.PaymentAuthorized.GetProvider(),
+		}
+	case *orderpb.Event_PaymentDeclined:
+		return &eventspb.PaymentDeclined{OrderId: id, Attempt: e.PaymentDeclined.GetAttempt(), Reason: e.PaymentDeclined.GetReason()}
+	case *orderpb.Event_Confirmed:
+		return &eventspb.OrderConfirmed{OrderId: id}
+	case *orderpb.Event_PaymentCaptured:
+		return &eventspb.PaymentCaptured{OrderId: id, Amount: money(e.PaymentCaptured.GetAmount())}
+	case *orderpb.Event_PaymentVoided:
+		return &eventspb.PaymentVoided{OrderId: id}
+	case *orderpb.Event_Cancelled:
+		return &eventspb.OrderCancelled{OrderId: id, Reason: e.Cancelled.GetReason()}
+	case *orderpb.Event_Expired:
+		return &eventspb.OrderExpired{OrderId: id}
+	case *orderpb.Event_HoldsReleased:
+		return &eventspb.OrderHoldsReleased{OrderId: id}
+	}
+	return nil
+}
+
+func orderRejected(id string, r *commonpb.Refusal) proto.Message {
+	out := &eventspb.OrderRejected{OrderId: id, Code: strings.TrimPrefix(r.GetReason().String(), "REASON_"), Message: r.GetMessage()}
+	if r.GetSku() != "" {
+		out.Sku = proto.String(r.GetSku())
+	}
+	return out
+}
+
+func placedLines(lines []*orderpb.PlaceLine) []*eventspb.OrderLine {
+	out := make([]*eventspb.OrderLine, len(lines))
+	for i, l := range lines {
+		out[i] = &eventspb.OrderLine{Sku: l.GetSku(), Quantity: l.GetQuantity()}
+	}
+	return out
+}
+
+func reservedLines(lines []*orderpb.LineHold) []*eventspb.OrderLine {
+	out := make([]*eventspb.OrderLine, len(lines))
+	for i, l := range lines {
+		out[i] = &eventspb.OrderLine{
+			Sku: l.GetSku(), Name: proto.String(l.GetName()), Quantity: l.GetQuantity(),
+			UnitPrice: money(l.GetUnitPrice()), SkuVersion: proto.Int64(l.GetSkuVersion()),
+		}
+	}
+	return out
+}
+
+func money(m *commonpb.Money) *eventspb.Money {
+	if m == nil {
+		return nil
+	}
+	return &eventspb.Money{MinorUnits: m.MinorUnits, Currency: m.Currency}
+}
+
+// leaveOutNames drops the names of an event's lines or variants, and reports
+// whether it had any.
+func leaveOutNames(data proto.Message) bool {
+	switch e := data.(type) {
+	case *eventspb.OrderReserved:
+		for _, l := range e.Lines {
+			l.Name = nil
+		}
+		return len(e.Lines) > 0
+	case *eventspb.ProductCreated:
+		return leaveOutVariantNames(e.Variants)
+	case *eventspb.ProductUpdated:
+		return leaveOutVariantNames(e.Variants)
+	}
+	return false
+}
+
+func leaveOutVariantNames(variants []*eventspb.ProductVariant) bool {
+	for _, v := range variants {
+		v.Name = nil
+	}
+	return len(variants) > 0
+}
+
+// orderNumber is the number that the shopper sees: the first 8 characters of
+// the id after its prefix, in capitals, as S-ABCD-EFGH.
+func orderNumber(id string) string {
+	_, s, ok := strings.Cut(id, "_")
+	if !ok || len(s) < 8 {
+		return ""
+	}
+	s = strings.ToUpper(s[:8])
+	return "S-" + s[:4] + "-" + s[4:]
+}

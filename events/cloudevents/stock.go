@@ -1,0 +1,107 @@
+package cloudevents
+
+import (
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+
+	"stampede/actors/entity"
+	"stampede/proto/gen/eventspb"
+	"stampede/proto/gen/journalpb"
+	"stampede/proto/gen/skupb"
+)
+
+// mapSKU appends the record's events and, last, the SKU's newest level.
+func (m *Mapper) mapSKU(dst []Message, rec *entity.Record, batch *journalpb.Batch) ([]Message, error) {
+	stream := rec.Stream()
+	var last event
+	gone := false
+	for i, entry := range batch.Entries {
+		var e skupb.Event
+		if err := proto.Unmarshal(entry.Event, &e); err != nil {
+			return dst, &entity.CorruptError{Stream: stream, Seq: rec.Seq, Reason: err.Error()}
+		}
+		version := rec.FirstVersion + uint64(i)
+		level := stockLevel(rec.ID, version, &e)
+		data := stockData(rec.ID, level, &e)
+		if data == nil {
+			return dst, fmt.Errorf("version %d: %w", version, ErrUnmapped)
+		}
+		msg, err := m.message(event{
+			topic: TopicStock, stream: stream, key: rec.ID, version: version, atMs: e.AtMs, trace: entry.TraceParent, data: data,
+		})
+		if err != nil {
+			return dst, err
+		}
+		dst = append(dst, msg)
+		gone = stillGone(gone, &e)
+		last = event{topic: TopicStockLevels, stream: stream, key: rec.ID, version: version, atMs: e.AtMs, data: level}
+	}
+	msg, err := m.message(last)
+	if err != nil {
+		return dst, err
+	}
+	if gone {
+		msg.Value = nil
+	}
+	return append(dst, msg), nil
+}
+
+// stillGone follows, event by event, whether the SKU has been given up.
+func stillGone(gone bool, e *skupb.Event) bool {
+	switch e.Event.(type) {
+	case *skupb.Event_Unconfigured:
+		return true
+	case *skupb.Event_Configured:
+		return false
+	}
+	return gone
+}
+
+func stockLevel(sku string, version uint64, e *skupb.Event) *eventspb.StockLevel {
+	s := e.GetAfter()
+	return &eventspb.StockLevel{
+		Sku:       sku,
+		OnHand:    s.GetAvailable() + s.GetHeld() + s.GetCommitted() + s.GetUnavailable(),
+		Available: s.GetAvailable(), Held: s.GetHeld(), Committed: s.GetCommitted(), Unavailable: s.GetUnavailable(),
+		Version: int64(version), AsOfMs: e.AtMs,
+	}
+}
+
+// stockData is the published form of a SKU's event; nil: there is none.
+func stockData(sku string, level *eventspb.StockLevel, e *skupb.Event) proto.Message {
+	switch e := e.Event.(type) {
+	case *skupb.Event_Configured:
+		c := e.Configured
+		return &eventspb.SkuConfigured{
+			Sku: sku, ProductId: c.GetProductId(), Name: proto.String(c.GetName()), Price: money(c.GetPrice()), Active: c.GetActive(), Level: level,
+		}
+	case *skupb.Event_Unconfigured:
+		return &eventspb.SkuConfigured{Sku: sku, ProductId: e.Unconfigured.GetProductId(), Level: level}
+	case *skupb.Event_Adjusted:
+		return &eventspb.StockAdjusted{Sku: sku, Delta: e.Adjusted.GetDelta(), Reason: e.Adjusted.GetReason(), Level: level}
+	case *skupb.Event_MarkedUnavailable:
+		return &eventspb.StockAdjusted{Sku: sku, Reason: e.MarkedUnavailable.GetReason(), Level: level}
+	case *skupb.Event_Reserved:
+		r := e.Reserved
+		return &eventspb.StockReserved{
+			Sku: sku, OrderId: r.GetOrderId(), Quantity: r.GetQuantity(), ExpiresAtMs: r.GetExpiresAtMs(), UnitPrice: money(r.GetUnitPrice()), Level: level,
+		}
+	case *skupb.Event_Released:
+		return &eventspb.ReservationReleased{Sku: sku, OrderId: e.Released.GetOrderId(), Quantity: e.Released.GetQuantity(), Level: level}
+	case *skupb.Event_ReleaseRemembered:
+		return &eventspb.ReservationReleased{Sku: sku, OrderId: e.ReleaseRemembered.GetOrderId(), Level: level}
+	case *skupb.Event_Expired:
+		return &eventspb.ReservationExpired{Sku: sku, OrderId: e.Expired.GetOrderId(), Quantity: e.Expired.GetQuantity(), Level: level}
+	case *skupb.Event_Confirmed:
+		c := e.Confirmed
+		return &eventspb.ReservationConfirmed{Sku: sku, OrderId: c.GetOrderId(), Quantity: c.GetQuantity(), Reacquired: c.GetReacquired(), Level: level}
+	case *skupb.Event_Shortfall:
+		return &eventspb.StockShortfall{Sku: sku, Missing: e.Shortfall.GetMissing(), Reason: e.Shortfall.GetReason(), Level: level}
+	case *skupb.Event_Depleted:
+		return &eventspb.StockDepleted{Sku: sku, Level: level}
+	case *skupb.Event_Replenished:
+		return &eventspb.StockReplenished{Sku: sku, Level: level}
+	}
+	return nil
+}
