@@ -66,8 +66,9 @@ type Node struct {
 	logger   *slog.Logger
 	inFlight atomic.Int64
 
-	stop    context.CancelFunc
-	sweeper sync.WaitGroup
+	stop     context.CancelFunc
+	sweeper  sync.WaitGroup
+	shutdown sync.Once
 }
 
 // NewNode starts a cluster of one that hosts the given kinds. Ports are what
@@ -172,6 +173,6 @@ func (n *Node) Close(ctx context.Context) error {
 	n.stop()
 	n.sweeper.Wait()
 	err := n.actors.drain(ctx)
-	n.system.Shutdown()
+	n.shutdown.Do(n.system.Shutdown)
 	return err
 }

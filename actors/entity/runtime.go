@@ -119,7 +119,7 @@ func (a *activation[S, E]) Receive(ctx actor.Context) {
 	case *Passivate:
 		a.passivate()
 	case *Drain:
-		a.core.drain()
+		a.drain()
 	case *actor.Started:
 		a.start(ctx)
 	case *actor.Stopping:
@@ -155,6 +155,15 @@ func (a *activation[S, E]) passivate() {
 		return
 	}
 	a.end(nil)
+}
+
+// drain lets an actor finish; one that refuses everything has nothing to.
+func (a *activation[S, E]) drain() {
+	if a.core.ended != nil {
+		a.end(nil)
+		return
+	}
+	a.core.drain()
 }
 
 // stopping is the end: here also when the actor system stops the actor from
