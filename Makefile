@@ -1,12 +1,76 @@
-# What a contributor needs. `make` alone lists the targets.
-SHELL := /bin/bash
-.SHELLFLAGS := -eu -o pipefail -c
+# What a contributor needs. `make` alone lists the targets. Tools are pinned in
+# .tools/*.mod and in go.mod's tool lines; Go builds them on first use.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
 
-.PHONY: help servers
+# tool NAME: the pinned NAME of .tools/NAME.mod.
+tool = go tool -modfile=.tools/$(1).mod $(1)
+
+# More flags for go test, e.g. make test TEST_FLAGS=-v PACKAGES=./actors/...
+TEST_FLAGS ?=
+PACKAGES ?= ./...
+# What runs under the race detector in verify: everything with goroutines of its own.
+RACE_PACKAGES ?= ./actors/... ./cluster/... ./persistence/commitlog/... ./events/... ./gateway/...
+
+.PHONY: help run test test-short race servers bench
+.PHONY: verify lint fmt generate check-fmt check-vet check-proto check-generated check-modules check-dead-code
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+
+run: ## a whole shop on this machine, with nothing else installed
+	@go run ./cmd/stampede dev
+
+test: servers ## every test, with a real MongoDB and a real Kafka: nothing is skipped
+	STAMPEDE_REQUIRE_SERVERS=1 go test -count=1 -timeout=20m $(TEST_FLAGS) $(PACKAGES)
+
+test-short: ## the quick tests alone
+	go test -short -timeout=5m $(TEST_FLAGS) $(PACKAGES)
+
+race: ## what runs concurrently, under the race detector
+	go test -race -short -timeout=20m $(TEST_FLAGS) $(RACE_PACKAGES)
 
 servers: ## put a real MongoDB and a real Kafka into .servers/
 	@scripts/servers
+
+bench: ## the benchmarks beside what they are compared with, e.g. make bench BENCH=HotSKU COUNT=6
+	@scripts/bench
+
+verify: check-fmt check-proto check-modules check-generated check-vet lint check-dead-code race ## everything but make test; needs no network once the tools are built
+
+fmt: ## format every hand-written Go file
+	@$(call tool,gofumpt) -l -w .
+
+generate: ## remake the generated code: proto/gen from proto, gateway/graph from the schema
+	@$(call tool,buf) generate
+	@cd gateway && go tool gqlgen generate
+	@go generate ./...
+
+lint: ## static analysis, see .golangci.yml
+	@$(call tool,golangci-lint) run
+	@scripts/check-sleeps
+
+check-fmt:
+	@unformatted=$$($(call tool,gofumpt) -l .); \
+	[[ -z $$unformatted ]] || { printf 'not formatted, run make fmt:\n%s\n' "$$unformatted" >&2; exit 1; }
+
+check-vet:
+	@go vet ./...
+
+check-proto:
+	@$(call tool,buf) lint
+	@$(call tool,buf) format --diff --exit-code
+
+check-generated:
+	@scripts/check-generated
+
+check-modules:
+	@go mod tidy -diff
+	@go mod verify >/dev/null
+
+# The roots are the binary and the tests.
+check-dead-code:
+	@dead=$$($(call tool,deadcode) -test ./...); \
+	[[ -z $$dead ]] || { printf 'unreachable:\n%s\n' "$$dead" >&2; exit 1; }

@@ -2,6 +2,7 @@ package testservers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -87,14 +88,14 @@ func postgresPrograms() (string, error) {
 }
 
 // postgresReady returns nil when the server on the data folder answers at url.
-func postgresReady(ctx context.Context, url, data string) error {
+func postgresReady(ctx context.Context, url, data string) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	conn, err := pgx.Connect(ctx, url)
 	if err != nil {
 		return fmt.Errorf("connecting: %w", err)
 	}
-	defer conn.Close(ctx)
+	defer func() { err = errors.Join(err, conn.Close(ctx)) }()
 	var serving string
 	if err := conn.QueryRow(ctx, "SHOW data_directory").Scan(&serving); err != nil {
 		return fmt.Errorf("asking for the data folder: %w", err)

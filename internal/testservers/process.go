@@ -61,7 +61,7 @@ func (p *process) start() error {
 		return fmt.Errorf("log of %s: %w", p.name, err)
 	}
 	defer log.Close()
-	cmd := exec.Command(p.argv[0], p.argv[1:]...) //nolint:gosec // the program is one of ours
+	cmd := exec.CommandContext(context.Background(), p.argv[0], p.argv[1:]...) //nolint:gosec // the program is one of ours
 	cmd.Stdout, cmd.Stderr, cmd.Dir = log, log, p.dir
 	cmd.SysProcAttr = attributes(p.user)
 	if err := cmd.Start(); err != nil {
@@ -199,7 +199,7 @@ func onFreePorts(n int, start func(ports []int) (*process, error)) (*process, er
 func freePorts(n int) ([]int, error) {
 	ports := make([]int, 0, n)
 	for range n {
-		l, err := net.Listen("tcp4", "127.0.0.1:0")
+		l, err := new(net.ListenConfig).Listen(context.Background(), "tcp4", "127.0.0.1:0")
 		if err != nil {
 			return nil, fmt.Errorf("finding a free port: %w", err)
 		}

@@ -1,6 +1,7 @@
 package testservers
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os/exec"
@@ -30,7 +31,7 @@ for again in 1 2 3 4 5; do rm -rf -- "$@" && exit; sleep 1; done
 
 //nolint:gochecknoglobals // one watchdog a test binary, like the servers
 var startWatchdog = sync.OnceValues(func() (io.Writer, error) {
-	cmd := exec.Command("sh", "-c", watchdogScript, "stampede-watchdog")
+	cmd := exec.CommandContext(context.Background(), "sh", "-c", watchdogScript, "stampede-watchdog")
 	// Away from our terminal's signals, and holding none of our outputs open:
 	// go test waits for them.
 	cmd.SysProcAttr = attributes(nil)
