@@ -21,10 +21,12 @@ type Journal interface {
 	Epochs(ctx context.Context) ([]EpochInfo, error)
 	// Append writes the records, each for itself: errs[i] is nil when records[i]
 	// is durable, else it wraps entity.ErrFenced (another record has its stream
-	// and seq), entity.ErrTooLarge (it was not sent), entity.ErrUnavailable (it
-	// was surely not written) or entity.ErrUnknownOutcome. Appending a record
+	// and seq, or, then with ErrPositionTaken, its epoch and position),
+	// entity.ErrTooLarge or ErrInvalid (it was not sent), entity.ErrUnavailable
+	// (it was surely not written) or entity.ErrUnknownOutcome. Appending a record
 	// again (same stream, seq, epoch, position and checksum) is idempotent, so
-	// an unknown outcome is resolved by appending again.
+	// an unknown outcome is resolved by appending again. Records and their
+	// Events must not be changed until Append has returned.
 	Append(ctx context.Context, records []*entity.Record) (errs []error)
 	// ReadStream: see entity.Store.
 	ReadStream(ctx context.Context, stream string, afterSeq uint64) iter.Seq2[*entity.Record, error]
@@ -110,7 +112,7 @@ type Settings interface {
 	Setting(ctx context.Context, name string, value []byte) ([]byte, error)
 }
 
-// Store is a driver.
+// Store is a driver. All its methods may be called from any goroutine.
 type Store interface {
 	Journal
 	Snapshots
