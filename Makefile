@@ -46,6 +46,7 @@ fmt: ## format every hand-written Go file
 generate: ## remake the generated code: proto/gen from proto, gateway/graph from the schema
 	@$(call tool,buf) generate
 	@cd gateway && go tool gqlgen generate
+	@$(call tool,gofumpt) -w gateway/resolve # gqlgen rewrites the imports of the resolvers
 	@go generate ./...
 
 lint: ## static analysis, see .golangci.yml
