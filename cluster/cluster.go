@@ -65,6 +65,7 @@ type Node struct {
 	options  Options
 	logger   *slog.Logger
 	inFlight atomic.Int64
+	waiters  sync.Pool
 
 	stop     context.CancelFunc
 	sweeper  sync.WaitGroup
@@ -81,7 +82,7 @@ func NewNode(logger *slog.Logger, kinds []entity.Spawner, ports map[string]Calle
 		actor.WithDeadLetterRequestLogging(false),
 	))
 	ctx, stop := context.WithCancel(context.Background())
-	n := &Node{system: system, actors: newPlacement(system, kinds), ports: ports, options: o, logger: logger, stop: stop}
+	n := &Node{system: system, actors: newPlacement(system, kinds), ports: ports, options: o, logger: logger, stop: stop, waiters: sync.Pool{New: newWaiter}}
 	n.sweeper.Go(func() { n.sweep(ctx) })
 	return n
 }
@@ -128,17 +129,19 @@ func (n *Node) attempt(ctx context.Context, to entity.Address, cmd proto.Message
 	if err != nil {
 		return nil, err
 	}
-	w := newWaiter()
+	w := n.waiters.Get().(*waiter)
 	n.system.Root.Send(pid, &entity.Request{Command: cmd, Trace: entity.TraceFrom(ctx), Answer: w})
-	wait := min(n.options.AttemptFor, time.Until(deadline))
-	timer := time.NewTimer(max(0, wait))
-	defer timer.Stop()
+	w.timer.Reset(max(0, min(n.options.AttemptFor, time.Until(deadline))))
 	select {
-	case <-w.done:
-		return w.reply, w.err
+	case a := <-w.answers:
+		w.timer.Stop()
+		n.waiters.Put(w)
+		return a.reply, a.err
 	case <-ctx.Done():
+		// The answer may still come: this waiter is not used again.
+		w.timer.Stop()
 		return nil, errDeadline
-	case <-timer.C:
+	case <-w.timer.C:
 		if !time.Now().Before(deadline) {
 			return nil, errDeadline
 		}
@@ -146,21 +149,30 @@ func (n *Node) attempt(ctx context.Context, to entity.Address, cmd proto.Message
 	}
 }
 
-// waiter is one attempt's answer.
+// waiter waits for the one answer to one attempt. It is used again only when
+// that answer has come.
 type waiter struct {
-	done  chan struct{}
-	once  atomic.Bool
+	answers chan answer
+	timer   *time.Timer
+}
+
+type answer struct {
 	reply proto.Message
 	err   error
 }
 
-func newWaiter() *waiter { return &waiter{done: make(chan struct{})} }
+func newWaiter() any {
+	t := time.NewTimer(time.Hour)
+	t.Stop()
+	return &waiter{answers: make(chan answer, 1), timer: t}
+}
 
-// Answer implements entity.Responder.
+// Answer implements entity.Responder. A request that the network delivered
+// twice is answered twice; only the first counts.
 func (w *waiter) Answer(reply proto.Message, err error) {
-	if w.once.CompareAndSwap(false, true) {
-		w.reply, w.err = reply, err
-		close(w.done)
+	select {
+	case w.answers <- answer{reply, err}:
+	default:
 	}
 }
 

@@ -193,19 +193,20 @@ func (c *core[S, E]) reply(k *call, reply proto.Message) {
 // follow-ups start, the timer is set.
 func (c *core[S, E]) settle() {
 	for c.ended == nil {
-		if len(c.todo) > 0 {
-			k := c.todo[0]
-			c.todo = c.todo[1:]
+		for i := 0; i < len(c.todo); i++ {
+			k := c.todo[i]
+			c.todo[i] = nil
 			c.decide(k)
-			continue
 		}
+		c.todo = c.todo[:0]
 		if !c.changed || len(c.waiting) == 0 {
 			break
 		}
 		c.changed = false
-		c.todo, c.waiting = c.waiting, nil
+		c.todo = append(c.todo, c.waiting...)
+		c.waiting = c.waiting[:0]
 	}
-	c.todo, c.changed = nil, false
+	c.changed = false
 	if c.ended != nil {
 		return
 	}

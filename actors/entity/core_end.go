@@ -90,7 +90,7 @@ func (c *core[S, E]) finish(err error) {
 
 // refuse answers the call with an error, once.
 func (k *call) refuse(err error) {
-	if k.to != nil {
+	if k != nil && k.to != nil {
 		k.to.Answer(nil, err)
 		k.to = nil
 	}

@@ -1,0 +1,188 @@
+// Package benchmarks measures the engine beside what it replaces: one hot SKU
+// against a conditional update of one row or document, in the same run and on
+// the same machine, so that the ratio holds on any machine.
+//
+//	make bench
+package benchmarks
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
+
+	"stampede/actors"
+	"stampede/actors/entity"
+	"stampede/actors/order"
+	"stampede/cluster"
+	"stampede/internal/testservers"
+	"stampede/persistence"
+	"stampede/persistence/commitlog"
+	mongostore "stampede/persistence/mongo"
+	"stampede/persistence/sqlite"
+	"stampede/proto/gen/commonpb"
+	"stampede/proto/gen/skupb"
+)
+
+// callers is how many ask at once, as in the sale that this is about.
+const callers = 64
+
+func TestMain(m *testing.M) { testservers.Main(m) }
+
+// BenchmarkHotSKU takes units of one SKU, each durable before its answer.
+func BenchmarkHotSKU(b *testing.B) {
+	b.Run("engine=sqlite", func(b *testing.B) {
+		store, err := sqlite.Open(b.Context(), b.TempDir())
+		if err != nil {
+			b.Fatal(err)
+		}
+		hotSKU(b, store)
+	})
+	b.Run("engine=postgres-update", func(b *testing.B) { postgresUpdate(b, testservers.Postgres(b)) })
+	b.Run("engine=mongo", func(b *testing.B) {
+		store, err := mongostore.Open(b.Context(), testservers.Mongo(b), "engine")
+		if err != nil {
+			b.Fatal(err)
+		}
+		hotSKU(b, store)
+	})
+	b.Run("engine=mongo-findOneAndUpdate", func(b *testing.B) { mongoUpdate(b, testservers.Mongo(b)) })
+}
+
+// node is a cluster of one over the store.
+func node(b *testing.B, store persistence.Store) *cluster.Node {
+	b.Helper()
+	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
+	log, err := commitlog.Open(b.Context(), store, "bench", commitlog.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	rt := &entity.Runtime{Log: log, Store: store, Clock: time.Now, Logger: quiet, Limits: entity.DefaultLimits()}
+	o := cluster.DefaultOptions()
+	o.SweepEvery, o.PassivateAfter = time.Hour, time.Hour
+	n := cluster.NewNode(quiet, actors.Kinds(rt), nil, o)
+	b.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		for _, err := range []error{n.Close(ctx), log.Close(ctx), store.Close()} {
+			if err != nil {
+				b.Error(err)
+			}
+		}
+	})
+	return n
+}
+
+// hotSKU reserves one unit an operation; every second one is followed by its
+// release, which is as durable and is not counted.
+func hotSKU(b *testing.B, store persistence.Store) {
+	n := node(b, store)
+	addr := entity.Address{Kind: "sku", ID: "hot"}
+	_, err := n.Call(b.Context(), addr, &skupb.Configure{
+		ProductId: "prd_hot", ProductVersion: 1, Name: "hot", Active: true, InitialStock: 1_000_000,
+		Price: &commonpb.Money{MinorUnits: 1990, Currency: "EUR"},
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	expires := time.Now().Add(time.Hour).UnixMilli()
+	var next atomic.Int64
+	together(b, func() error {
+		i := next.Add(1)
+		id := order.ID("usr_bench", fmt.Sprint(i))
+		reply, err := n.Call(b.Context(), addr, &skupb.Reserve{OrderId: id, CustomerId: "usr_bench", Quantity: 1, ExpiresAtMs: expires})
+		if err == nil && reply.(*skupb.ReserveReply).Refusal != nil {
+			err = fmt.Errorf("refused: %v", reply)
+		}
+		if err == nil && i%2 == 0 {
+			_, err = n.Call(b.Context(), addr, &skupb.Release{OrderId: id})
+		}
+		return err
+	})
+}
+
+// postgresUpdate is what a service does that keeps the stock in a row.
+func postgresUpdate(b *testing.B, dsn string) {
+	config, err := pgxpool.ParseConfig(dsn)
+	if err != nil {
+		b.Fatal(err)
+	}
+	config.MaxConns = callers
+	pool, err := pgxpool.NewWithConfig(b.Context(), config)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer pool.Close()
+	var mode string
+	if err := pool.QueryRow(b.Context(), "SHOW synchronous_commit").Scan(&mode); err != nil || mode != "on" {
+		b.Fatalf("synchronous_commit is %q: %v", mode, err)
+	}
+	for _, q := range []string{
+		"CREATE TABLE IF NOT EXISTS stock (sku text PRIMARY KEY, units bigint NOT NULL)",
+		"INSERT INTO stock VALUES ('hot', 1000000000) ON CONFLICT DO NOTHING",
+	} {
+		if _, err := pool.Exec(b.Context(), q); err != nil {
+			b.Fatal(err)
+		}
+	}
+	together(b, func() error {
+		tag, err := pool.Exec(b.Context(), "UPDATE stock SET units = units - 1 WHERE sku = 'hot' AND units >= 1")
+		if err == nil && tag.RowsAffected() != 1 {
+			err = fmt.Errorf("%d rows", tag.RowsAffected())
+		}
+		return err
+	})
+}
+
+// mongoUpdate is the same with a document.
+func mongoUpdate(b *testing.B, uri string) {
+	client, err := mongo.Connect(options.Client().ApplyURI(uri))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = client.Disconnect(context.Background()) }() // the benchmark is over either way
+	journalled := true
+	stock := client.Database("comparison").Collection("stock", options.Collection().SetWriteConcern(&writeconcern.WriteConcern{W: "majority", Journal: &journalled}))
+	if _, err := stock.UpdateOne(b.Context(), bson.M{"_id": "hot"}, bson.M{"$set": bson.M{"units": 1_000_000_000}}, options.UpdateOne().SetUpsert(true)); err != nil {
+		b.Fatal(err)
+	}
+	together(b, func() error {
+		return stock.FindOneAndUpdate(b.Context(), bson.M{"_id": "hot", "units": bson.M{"$gte": 1}}, bson.M{"$inc": bson.M{"units": -1}}).Err()
+	})
+}
+
+// together runs do b.N times from all callers and reports operations a second.
+func together(b *testing.B, do func() error) {
+	b.Helper()
+	var left atomic.Int64
+	left.Store(int64(b.N))
+	failed := make(chan error, callers)
+	b.ResetTimer()
+	start := time.Now()
+	for range callers {
+		go func() {
+			for left.Add(-1) >= 0 {
+				if err := do(); err != nil {
+					failed <- err
+					return
+				}
+			}
+			failed <- nil
+		}()
+	}
+	for range callers {
+		if err := <-failed; err != nil {
+			b.Error(err)
+		}
+	}
+	b.ReportMetric(float64(b.N)/time.Since(start).Seconds(), "ops/s")
+}
