@@ -167,7 +167,8 @@ func (f *Follower) scan(ctx context.Context, target uint64) (records []*entity.R
 			break
 		}
 		if rec.Position <= upTo {
-			return records, upTo, fmt.Errorf("follower %q reads epoch %d: %w", f.name, f.log.epoch, &entity.CorruptError{
+			// What came before it may have skipped something too.
+			return nil, f.position, fmt.Errorf("follower %q reads epoch %d: %w", f.name, f.log.epoch, &entity.CorruptError{
 				Stream: rec.Stream(), Seq: rec.Seq, Reason: fmt.Sprintf("position %d comes after position %d", rec.Position, upTo),
 			})
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"time"
 
 	"stampede/actors/entity"
@@ -98,6 +99,11 @@ func (l *Log) take(b *batch) bool {
 		l.work.Wait()
 		l.idle--
 		l.waking = false
+		// What woke it is often the first of many: callers that can run now
+		// commit now, and one batch of theirs is better than several.
+		l.mu.Unlock()
+		runtime.Gosched()
+		l.mu.Lock()
 	}
 	for l.queue.n > 0 && len(b.commits) < l.opts.MaxBatchRecords {
 		c := l.queue.peek()
