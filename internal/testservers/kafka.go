@@ -50,7 +50,7 @@ func KafkaProcess(t testing.TB) *KafkaServer {
 	t.Helper()
 	k, err := startKafka()
 	if err != nil {
-		giveUp(t, "Kafka that this test can kill", "PATH so that it finds Java 17 and run `make servers` again", err)
+		giveUp(t, "a Kafka of its own", "put Java 17 and Maven on PATH and run `make servers`", err)
 	}
 	k.t = t
 	t.Cleanup(k.process.discard)

@@ -68,7 +68,7 @@ func MongoProcess(t testing.TB, opts ...MongoOption) *MongoServer {
 	}
 	m, err := startMongo(c)
 	if err != nil {
-		giveUp(t, "mongod that this test can kill", "PATH so that it finds a mongod and run `make servers` again", err)
+		giveUp(t, "a mongod of its own", "put a mongod on PATH and run `make servers`", err)
 	}
 	m.t = t
 	t.Cleanup(m.process.discard)

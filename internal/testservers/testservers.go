@@ -93,25 +93,24 @@ func obtain(t testing.TB, what, variable string, o *once, start func() (string, 
 		return start()
 	})
 	if err != nil {
-		giveUp(t, what, variable, err)
+		giveUp(t, "a real "+what, "run `make servers`, or set "+variable, err)
 	}
 	return address
 }
 
 // giveUp ends a test that cannot have its server: it fails, or is skipped where
 // servers are allowed to be absent.
-func giveUp(t testing.TB, what, variable string, err error) {
+func giveUp(t testing.TB, what, remedy string, err error) {
 	t.Helper()
 	if !errors.Is(err, errAbsent) {
 		t.Fatalf("starting %s: %v", what, err)
 	}
-	remedy := fmt.Sprintf("run `make servers`, or set %s", variable)
 	if os.Getenv("STAMPEDE_REQUIRE_SERVERS") != "" {
-		t.Fatalf("no %s for this test: %v; %s", what, err, remedy)
+		t.Fatalf("this test needs %s: %v; %s", what, err, remedy)
 	}
-	announce(what, fmt.Sprintf("SKIPPED, NOT TESTED: %s and whatever else needs a real %s in %s; %s\n",
+	announce(what, fmt.Sprintf("SKIPPED, NOT TESTED: %s and whatever else needs %s in %s; %s\n",
 		t.Name(), what, filepath.Base(os.Args[0]), remedy))
-	t.Skipf("SKIPPED, NOT TESTED: no %s: %v; %s", what, err, remedy)
+	t.Skipf("SKIPPED, NOT TESTED: needs %s: %v; %s", what, err, remedy)
 }
 
 // setting is an environment variable, or what scripts/servers noted for it in
