@@ -130,7 +130,7 @@ func (l *Log) Settled() uint64 {
 // called before Commit returns when the record is refused.
 //
 // Beyond the errors of entity.Log it answers entity.ErrRetry once Close was
-// called. entity.ErrFenced is also the answer to a second record of a stream
+// called, and persistence.ErrInvalid to a record that no store takes. entity.ErrFenced is also the answer to a second record of a stream
 // while the first is queued or in flight.
 func (l *Log) Commit(rec *entity.Record, done func(error)) {
 	since := time.Since(l.opened)

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"stampede/actors/entity"
+	"stampede/persistence"
 )
 
 // bench is a log over a scripted journal inside a synctest bubble. The bubble
@@ -233,6 +234,31 @@ func TestTooLargeIsNotSent(t *testing.T) {
 		b.told("over", entity.ErrTooLarge)
 		b.told("at", nil)
 		b.batches([]uint64{1})
+	})
+}
+
+// TestInvalidIsAHole: what a driver says is unfit was not sent, and never can
+// be, so its position holds up nobody.
+func TestInvalidIsAHole(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		unfit := fate{err: fmt.Errorf("scripted: %w", persistence.ErrInvalid)}
+		b := open(t, newScripted(func(rec *entity.Record, attempt int) fate {
+			switch rec.ID {
+			case "unfit":
+				return unfit
+			case "found out later":
+				return script(lostWrite, unfit)(rec, attempt)
+			}
+			return ok
+		}), Options{})
+		b.commit("unfit", "found out later", "fit")
+		b.close()
+		b.told("unfit", persistence.ErrInvalid)
+		b.told("found out later", entity.ErrUnknownOutcome)
+		b.settledAt(3)
+		if s := b.Stats(); s.Invalid != 1 || s.ResolvedLost != 1 {
+			t.Errorf("invalid %d, resolved lost %d; want 1, 1", s.Invalid, s.ResolvedLost)
+		}
 	})
 }
 

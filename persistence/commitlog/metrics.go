@@ -79,6 +79,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	counter(c.outcomes, s.Durable, "durable")
 	counter(c.outcomes, s.Fenced, "fenced")
 	counter(c.outcomes, s.TooLarge, "too_large")
+	counter(c.outcomes, s.Invalid, "invalid")
 	counter(c.outcomes, s.Unavailable, "unavailable")
 	counter(c.outcomes, s.Unknown, "unknown")
 	counter(c.outcomes, s.Refused, "refused")

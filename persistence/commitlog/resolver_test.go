@@ -78,7 +78,7 @@ func TestAppendTimeout(t *testing.T) {
 		time.Sleep(3*time.Second - 1)
 		synctest.Wait()
 		b.told("a", errPending)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		b.told("a", entity.ErrUnknownOutcome)
 		b.told("a", context.DeadlineExceeded)
@@ -198,7 +198,7 @@ func TestStoreInTrouble(t *testing.T) {
 		b.journal.mu.Lock()
 		b.journal.script = func(*entity.Record, int) fate { return hanging }
 		b.journal.mu.Unlock()
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		b.told("c", entity.ErrUnknownOutcome)
 		b.told("d", entity.ErrUnavailable)

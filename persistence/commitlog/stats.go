@@ -28,6 +28,7 @@ type Stats struct {
 	// What callers were told otherwise.
 	Fenced      uint64
 	TooLarge    uint64
+	Invalid     uint64
 	Unavailable uint64
 	Unknown     uint64
 	Refused     uint64 // a bound was reached or the log was closing
@@ -80,7 +81,8 @@ func micros(d time.Duration) uint64 { return uint64(max(0, d.Microseconds())) } 
 type counts struct {
 	inFlight                               int
 	batches, durable, durableBytes         uint64
-	fenced, tooLarge, unavailable, unknown uint64
+	fenced, tooLarge, invalid              uint64
+	unavailable, unknown                   uint64
 	refused, resolvedDurable, resolvedLost uint64
 	batchRecords, appendTime, commitTime   Histogram
 }
@@ -102,6 +104,8 @@ func (c *counts) outcome(o outcome, size int, took time.Duration) {
 		c.fenced++
 	case tooLarge:
 		c.tooLarge++
+	case invalid:
+		c.invalid++
 	case unavailable:
 		c.unavailable++
 	case unknown:
@@ -128,7 +132,7 @@ func (l *Log) Stats() Stats {
 		RetainedRecords: l.tail.records, RetainedBytes: l.tail.bytes,
 		Position: l.position, Settled: l.tail.settled,
 		Batches: c.batches, Durable: c.durable, DurableBytes: c.durableBytes,
-		Fenced: c.fenced, TooLarge: c.tooLarge, Unavailable: c.unavailable, Unknown: c.unknown, Refused: c.refused,
+		Fenced: c.fenced, TooLarge: c.tooLarge, Invalid: c.invalid, Unavailable: c.unavailable, Unknown: c.unknown, Refused: c.refused,
 		ResolvedDurable: c.resolvedDurable, ResolvedLost: c.resolvedLost,
 		BatchRecords: c.batchRecords, AppendTime: c.appendTime, CommitTime: c.commitTime,
 		Followers: make([]FollowerStats, 0, len(l.followers)),

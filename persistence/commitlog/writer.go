@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"stampede/actors/entity"
+	"stampede/persistence"
 )
 
 // batch is what one writer has in flight. It is the writer's own and reused:
@@ -34,6 +35,7 @@ const (
 	durable outcome = iota
 	fenced
 	tooLarge
+	invalid
 	unavailable
 	unknown
 )
@@ -51,6 +53,8 @@ func classify(err error) result {
 		return result{fenced, err}
 	case errors.Is(err, entity.ErrTooLarge):
 		return result{tooLarge, err}
+	case errors.Is(err, persistence.ErrInvalid):
+		return result{invalid, err}
 	case errors.Is(err, entity.ErrUnavailable):
 		return result{unavailable, err}
 	default:
