@@ -149,7 +149,10 @@ func TestDoctoredHistoriesFail(t *testing.T) {
 		},
 		{
 			"refused for another reason",
-			func(h *History) { h.Attempts[refused].Answer.Reason = "NOT_FOUND"; h.Repeats[refused].Answer.Reason = "NOT_FOUND" },
+			func(h *History) {
+				h.Attempts[refused].Answer.Reason = "NOT_FOUND"
+				h.Repeats[refused].Answer.Reason = "NOT_FOUND"
+			},
 			"refused with NOT_FOUND", nil,
 		},
 		{
