@@ -1,0 +1,91 @@
+// Package fault is how what went wrong looks from outside: a code, a message
+// that says what would be right, and, where trying again helps, a delay. It
+// holds the one table from errors to codes; business outcomes are not here but
+// in the payloads' userErrors.
+package fault
+
+import (
+	"context"
+	"errors"
+
+	"stampede/actors/entity"
+)
+
+// Code is the `extensions.code` of a top-level error.
+type Code string
+
+// The codes. Parse and validation codes are those that GraphQL tools know.
+const (
+	ParseFailed       Code = "GRAPHQL_PARSE_FAILED"
+	ValidationFailed  Code = "GRAPHQL_VALIDATION_FAILED"
+	PersistedNotFound Code = "PERSISTED_QUERY_NOT_FOUND"
+	BadRequest        Code = "BAD_REQUEST"
+	TooLarge          Code = "TOO_LARGE"
+	TooComplex        Code = "TOO_COMPLEX"
+	Invalid           Code = "INVALID"
+	Unauthenticated   Code = "UNAUTHENTICATED"
+	Forbidden         Code = "FORBIDDEN"
+	Throttled         Code = "THROTTLED"
+	Unavailable       Code = "UNAVAILABLE"
+	Internal          Code = "INTERNAL"
+)
+
+// Error is a fault that may be shown as it is.
+type Error struct {
+	Code    Code
+	Message string
+	// Field is the path into the input, if one field is at fault.
+	Field []string
+	// RetryAfterMs is when the same request may succeed; 0: trying again does not help.
+	RetryAfterMs int64
+	// Unknown is true when what was asked may have happened all the same.
+	Unknown bool
+}
+
+func (e *Error) Error() string { return string(e.Code) + ": " + e.Message }
+
+// New is an error with a code and a message.
+func New(code Code, message string) *Error { return &Error{Code: code, Message: message} }
+
+// InvalidField says which field is wrong and what would be right.
+func InvalidField(message string, field ...string) *Error {
+	return &Error{Code: Invalid, Message: message, Field: field}
+}
+
+const (
+	overloadedAfterMs  = 250
+	unavailableAfterMs = 500
+	unknownAfterMs     = 1_000
+)
+
+// table says what an error of the inside looks like outside. The first row that fits counts.
+var table = [...]struct {
+	is    error
+	shown Error
+}{
+	{entity.ErrOverloaded, Error{Code: Throttled, Message: "too much is going on right now; nothing was done", RetryAfterMs: overloadedAfterMs}},
+	{entity.ErrUnknownOutcome, Error{Code: Unavailable, Message: "it is not known yet whether this was done", RetryAfterMs: unknownAfterMs, Unknown: true}},
+	{entity.ErrTimeout, Error{Code: Unavailable, Message: "no answer in time; it is not known yet whether this was done", RetryAfterMs: unknownAfterMs, Unknown: true}},
+	{context.DeadlineExceeded, Error{Code: Unavailable, Message: "no answer in time; it is not known yet whether this was done", RetryAfterMs: unknownAfterMs, Unknown: true}},
+	{context.Canceled, Error{Code: Unavailable, Message: "the request was given up before it was answered", RetryAfterMs: unknownAfterMs, Unknown: true}},
+	{entity.ErrUnavailable, Error{Code: Unavailable, Message: "the store does not take writes right now; nothing was done", RetryAfterMs: unavailableAfterMs}},
+	{entity.ErrFenced, Error{Code: Unavailable, Message: "this is moving to another node; nothing was done", RetryAfterMs: overloadedAfterMs}},
+	{entity.ErrRetry, Error{Code: Unavailable, Message: "this is restarting; nothing was done", RetryAfterMs: overloadedAfterMs}},
+}
+
+// internal is what everything unknown looks like.
+var internal = Error{Code: Internal, Message: "something went wrong on our side; the request id finds it in the log"}
+
+// Of is how err looks outside. known is false for an error that must be logged,
+// because outside it is only called internal.
+func Of(err error) (shown *Error, known bool) {
+	if f, ok := errors.AsType[*Error](err); ok {
+		return f, true
+	}
+	for i := range table {
+		if errors.Is(err, table[i].is) {
+			return &table[i].shown, true
+		}
+	}
+	return &internal, false
+}

@@ -1,0 +1,161 @@
+// Package gateway is the shop's public HTTP: GraphQL, the keys that tokens are
+// checked with, and the places where web pages are mounted. It wires the
+// pieces together; the pieces are in the folders beside this file.
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"stampede/gateway/graph"
+	"stampede/gateway/httpapi"
+	"stampede/gateway/operation"
+	"stampede/gateway/resolve"
+	"stampede/gateway/schema"
+)
+
+// Config is what the gateway is made of.
+type Config struct {
+	Caller   resolve.Caller
+	Views    resolve.Views
+	Accounts resolve.Accounts
+	// Verify checks an access token.
+	Verify func(token string, now time.Time) (resolve.Viewer, error)
+	// JWKS are the public keys that access tokens can be checked with.
+	JWKS func() []byte
+	// HoldFor is how long a placed order's units are held.
+	HoldFor time.Duration
+	// AllowedOrigins are the web origins whose pages may call the API; "*": any.
+	AllowedOrigins []string
+	// TrustedProxies may say in X-Forwarded-For whom they speak for.
+	TrustedProxies []netip.Prefix
+	// DevTools turns on introspection and the playground.
+	DevTools bool
+	// Storefront serves / and everything below it, Console serves /console; nil: 404.
+	Storefront http.Handler
+	Console    http.Handler
+	Limits     Limits
+	Logger     *slog.Logger
+	Clock      func() time.Time
+}
+
+// Limits bound what the gateway takes. Zero fields take the default.
+type Limits struct {
+	HTTP      httpapi.Limits
+	Operation operation.Limits
+}
+
+// Gateway is the public HTTP side. It has no goroutine of its own and nothing to close.
+type Gateway struct {
+	config  Config
+	handler *httpapi.Handler
+}
+
+// New wires a gateway.
+func New(c Config) (*Gateway, error) {
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	parsed, err := schema.Load()
+	if err != nil {
+		return nil, err
+	}
+	g := &Gateway{config: c}
+	root := resolve.New(resolve.Config{Caller: c.Caller, Views: c.Views, Accounts: c.Accounts, HoldFor: c.HoldFor, Clock: c.Clock, Logger: c.Logger})
+	engine := operation.New(
+		graph.NewExecutableSchema(graph.Config{Schema: parsed, Resolvers: root, Directives: graph.DirectiveRoot{Auth: resolve.Auth}}),
+		operation.Options{Limits: c.Limits.Operation, Introspection: c.DevTools, Reporter: reporter{c.Logger}},
+	)
+	g.handler, err = httpapi.New(httpapi.Config{
+		Engine: engine, Limits: c.Limits.HTTP, MaxCost: engine.MaxCost(), Identify: g.identify,
+		AllowedOrigins: c.AllowedOrigins, TrustedProxies: c.TrustedProxies, Playground: g.playground(), Other: g.other(),
+		Logger: c.Logger, Clock: c.Clock,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("gateway: %w", err)
+	}
+	return g, nil
+}
+
+func (c *Config) validate() error {
+	var errs []error
+	missing := func(absent bool, name string) {
+		if absent {
+			errs = append(errs, fmt.Errorf("gateway: %s is not set", name))
+		}
+	}
+	missing(c.Caller == nil, "Caller")
+	missing(c.Views == nil, "Views")
+	missing(c.Accounts == nil, "Accounts")
+	missing(c.Verify == nil, "Verify")
+	missing(c.JWKS == nil, "JWKS")
+	missing(c.HoldFor <= 0, "HoldFor")
+	missing(c.Logger == nil, "Logger")
+	missing(c.Clock == nil, "Clock")
+	return errors.Join(errs...)
+}
+
+// Handler is everything that the public listener serves.
+func (g *Gateway) Handler() http.Handler { return g.handler }
+
+// identify finds out who asks. Whose token is no good is nobody, and is told so
+// by every field that looks at who asks.
+func (g *Gateway) identify(ctx context.Context, r *http.Request, requestID string) (context.Context, string) {
+	sent := r.Header["Authorization"]
+	if len(sent) == 0 {
+		return resolve.WithScope(ctx, resolve.NewScope(requestID, resolve.Viewer{})), ""
+	}
+	scheme, token, _ := strings.Cut(sent[0], " ")
+	if len(sent) > 1 || !strings.EqualFold(scheme, "Bearer") || token == "" || len(token) > maxTokenBytes {
+		return resolve.WithScope(ctx, resolve.NewRefusedScope(requestID, "the Authorization header must be: Bearer, a space, an access token")), ""
+	}
+	viewer, err := g.config.Verify(token, g.config.Clock())
+	if err != nil {
+		return resolve.WithScope(ctx, resolve.NewRefusedScope(requestID, "the access token is expired or not valid: refresh it or log in again")), ""
+	}
+	return resolve.WithScope(ctx, resolve.NewScope(requestID, viewer)), viewer.ID
+}
+
+const maxTokenBytes = 8 << 10
+
+// other serves every path but /graphql.
+func (g *Gateway) other() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /.well-known/jwks.json", g.jwks)
+	mount(mux, "/console", g.config.Console)
+	mount(mux, "/console/", g.config.Console)
+	mount(mux, "/", g.config.Storefront)
+	return mux
+}
+
+func mount(mux *http.ServeMux, pattern string, h http.Handler) {
+	if h != nil {
+		mux.Handle(pattern, h)
+	}
+}
+
+func (g *Gateway) jwks(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/jwk-set+json")
+	w.Header().Set("Cache-Control", "public, max-age=300")
+	w.Header().Set("Access-Control-Allow-Origin", "*")
+	_, _ = w.Write(g.config.JWKS()) // a client that has gone is told nothing
+}
+
+// reporter logs what outsiders only see as INTERNAL.
+type reporter struct{ logger *slog.Logger }
+
+func (r reporter) RequestID(ctx context.Context) string { return resolve.ScopeOf(ctx).RequestID }
+
+func (r reporter) Failed(ctx context.Context, path string, err error) {
+	r.logger.ErrorContext(ctx, "field failed", "request_id", r.RequestID(ctx), "path", path, "error", err)
+}
+
+func (r reporter) Panicked(ctx context.Context, value any, stack []byte) {
+	r.logger.ErrorContext(ctx, "field panicked", "request_id", r.RequestID(ctx), "panic", value, "stack", string(stack))
+}

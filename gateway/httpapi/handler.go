@@ -1,0 +1,176 @@
+// Package httpapi is GraphQL over HTTP: what a request must look like, how many
+// are worked on at once, and with which status and headers they are answered.
+// It knows no schema and no shop; it hands operations to an engine.
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"stampede/actors/entity"
+	"stampede/gateway/fault"
+	"stampede/gateway/operation"
+)
+
+// Config of a Handler.
+type Config struct {
+	Engine *operation.Engine
+	Limits Limits
+	// MaxCost is the most that the engine lets one operation cost.
+	MaxCost int
+	// Identify finds out who asks and puts it into the context; caller names
+	// whose budget the request is charged to, empty: the address's.
+	Identify func(ctx context.Context, r *http.Request, requestID string) (with context.Context, caller string)
+	// AllowedOrigins are the web origins whose pages may call; "*": any.
+	AllowedOrigins []string
+	// TrustedProxies may say in X-Forwarded-For whom they speak for.
+	TrustedProxies []netip.Prefix
+	// Playground answers a browser's GET /graphql; nil: there is none.
+	Playground http.Handler
+	// Other answers every other path.
+	Other  http.Handler
+	Logger *slog.Logger
+	Clock  func() time.Time
+}
+
+// Handler serves /graphql itself and hands other paths on.
+type Handler struct {
+	Config
+	limits  Limits
+	gate    *gate
+	rates   *rates
+	origins origins
+	buffers sync.Pool
+}
+
+// New checks the limits and makes a handler.
+func New(c Config) (*Handler, error) {
+	limits := c.Limits.orDefault()
+	if err := limits.validate(c.MaxCost); err != nil {
+		return nil, err
+	}
+	rates, err := newRates(limits)
+	if err != nil {
+		return nil, err
+	}
+	h := &Handler{Config: c, limits: limits, gate: newGate(limits), rates: rates, origins: newOrigins(c.AllowedOrigins)}
+	h.buffers.New = func() any { return new(bytes.Buffer) }
+	return h, nil
+}
+
+// maxPooledBytes keeps a rare large buffer from staying for ever.
+const maxPooledBytes = 64 << 10
+
+// ServeHTTP implements http.Handler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	id := requestID(r)
+	header := w.Header()
+	header["X-Request-Id"] = []string{id}
+	defer func() {
+		if p := recover(); p != nil {
+			if p == http.ErrAbortHandler {
+				panic(p)
+			}
+			h.Logger.Error("request panicked", "request_id", id, "panic", p, "stack", string(debug.Stack()))
+			h.fail(w, r, http.StatusInternalServerError, fault.New(fault.Internal, "something went wrong on our side"))
+		}
+	}()
+	if r.URL.Path != "/graphql" {
+		h.Other.ServeHTTP(w, r)
+		return
+	}
+	h.origins.allow(header, r)
+	switch r.Method {
+	case http.MethodPost:
+		h.post(w, r, id)
+	case http.MethodGet:
+		h.get(w, r, id)
+	case http.MethodOptions:
+		header["Allow"] = []string{"GET, POST, OPTIONS"}
+		w.WriteHeader(http.StatusNoContent)
+	default:
+		header["Allow"] = []string{"GET, POST, OPTIONS"}
+		h.fail(w, r, http.StatusMethodNotAllowed, fault.New(fault.BadRequest, "the method must be POST, or GET for queries"))
+	}
+}
+
+func (h *Handler) post(w http.ResponseWriter, r *http.Request, id string) {
+	buf := h.buffers.Get().(*bytes.Buffer)
+	buf.Reset()
+	params, f := h.postParams(w, r, buf)
+	if buf.Cap() <= maxPooledBytes {
+		h.buffers.Put(buf)
+	}
+	if f != nil {
+		h.fail(w, r, badRequestStatus(f), f)
+		return
+	}
+	h.run(w, r, id, params)
+}
+
+func (h *Handler) get(w http.ResponseWriter, r *http.Request, id string) {
+	if h.Playground != nil && r.URL.RawQuery == "" && wantsPage(r) {
+		h.Playground.ServeHTTP(w, r)
+		return
+	}
+	params, f := getParams(r)
+	if f != nil {
+		h.fail(w, r, badRequestStatus(f), f)
+		return
+	}
+	h.run(w, r, id, params)
+}
+
+// run answers a request whose parts are well-formed.
+func (h *Handler) run(w http.ResponseWriter, r *http.Request, id string, params *operation.Params) {
+	if !h.gate.enter(r.Context()) {
+		h.overloaded(w, r)
+		return
+	}
+	defer h.gate.leave()
+	ctx, cancel := context.WithTimeout(entity.WithTrace(r.Context(), traceparent(r)), h.limits.Timeout)
+	defer cancel()
+	ctx, caller := h.Identify(ctx, r, id)
+	if caller == "" && h.rates != nil {
+		caller = clientAddress(r, h.TrustedProxies)
+	}
+	now := h.Clock()
+	if wait := h.rates.take(caller, arrivalPoints, now); wait > 0 {
+		h.throttled(w, r, wait)
+		return
+	}
+	op, errs := h.Engine.Prepare(params)
+	if errs != nil {
+		h.rates.take(caller, refusedPoints, now)
+		h.write(w, r, requestErrorStatus(r, errs), &operation.Response{Errors: errs}, 0)
+		return
+	}
+	if r.Method == http.MethodGet && !op.IsQuery() {
+		w.Header()["Allow"] = []string{"POST"}
+		h.fail(w, r, http.StatusMethodNotAllowed, fault.New(fault.BadRequest, "GET is for queries only: send a mutation by POST"))
+		return
+	}
+	if wait := h.rates.take(caller, op.Cost-arrivalPoints, now); wait > 0 {
+		h.throttled(w, r, wait)
+		return
+	}
+	res := h.Engine.Execute(ctx, op)
+	status := http.StatusOK
+	if res.Data == nil { // it panicked outside all fields
+		status = http.StatusInternalServerError
+	}
+	h.write(w, r, status, res, op.Cost)
+}
+
+const (
+	// arrivalPoints are charged before anything is parsed.
+	arrivalPoints = 1
+	// refusedPoints are charged for a document that could not be executed: parsing was work too.
+	refusedPoints = 10
+)

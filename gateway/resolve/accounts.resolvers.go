@@ -1,0 +1,140 @@
+package resolve
+
+import (
+	"context"
+
+	"stampede/gateway/graph"
+	"stampede/persistence"
+)
+
+func (r *mutationResolver) RegisterUser(ctx context.Context, input graph.RegisterUserInput) (*graph.AuthPayload, error) {
+	var bad problems
+	bad.email(input.Email)
+	bad.newPassword(input.Password, "password")
+	bad.personName(input.Name)
+	if bad != nil {
+		return &graph.AuthPayload{UserErrors: bad}, nil
+	}
+	session, refusal, err := r.Accounts.Register(ctx, input.Email, input.Password, deref(input.Name))
+	return authPayload(session, refusal, err)
+}
+
+func (r *mutationResolver) LogIn(ctx context.Context, input graph.LogInInput) (*graph.AuthPayload, error) {
+	var bad problems
+	bad.email(input.Email)
+	bad.oldPassword(input.Password, "password")
+	if bad != nil {
+		return &graph.AuthPayload{UserErrors: bad}, nil
+	}
+	session, refusal, err := r.Accounts.LogIn(ctx, input.Email, input.Password)
+	return authPayload(session, refusal, err)
+}
+
+func (r *mutationResolver) RefreshTokens(ctx context.Context, input graph.RefreshTokensInput) (*graph.AuthPayload, error) {
+	var bad problems
+	bad.refreshToken(input.RefreshToken)
+	if bad != nil {
+		return &graph.AuthPayload{UserErrors: bad}, nil
+	}
+	session, refusal, err := r.Accounts.Refresh(ctx, input.RefreshToken)
+	return authPayload(session, refusal, err)
+}
+
+func (r *mutationResolver) LogOut(ctx context.Context, input graph.LogOutInput) (*graph.AuthPayload, error) {
+	var bad problems
+	bad.refreshToken(input.RefreshToken)
+	if bad != nil {
+		return &graph.AuthPayload{UserErrors: bad}, nil
+	}
+	refusal, err := r.Accounts.LogOut(ctx, input.RefreshToken, deref(input.Everywhere))
+	return authPayload(nil, refusal, err)
+}
+
+func (r *mutationResolver) UpdateProfile(ctx context.Context, input graph.UpdateProfileInput) (*graph.UserPayload, error) {
+	v, err := viewerOf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var bad problems
+	bad.personName(input.Name)
+	version := bad.version(input.IfVersion)
+	if bad != nil {
+		return &graph.UserPayload{UserErrors: bad}, nil
+	}
+	user, refusal, err := r.Accounts.UpdateProfile(ctx, v.ID, input.Name, version)
+	return userPayload(user, refusal, err)
+}
+
+func (r *mutationResolver) ChangePassword(ctx context.Context, input graph.ChangePasswordInput) (*graph.AuthPayload, error) {
+	v, err := viewerOf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var bad problems
+	bad.oldPassword(input.Current, "current")
+	bad.newPassword(input.New, "new")
+	if bad != nil {
+		return &graph.AuthPayload{UserErrors: bad}, nil
+	}
+	session, refusal, err := r.Accounts.ChangePassword(ctx, v.ID, input.Current, input.New)
+	return authPayload(session, refusal, err)
+}
+
+func (r *mutationResolver) SetRoles(ctx context.Context, input graph.SetRolesInput) (*graph.UserPayload, error) {
+	v, err := viewerOf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var bad problems
+	bad.id(input.UserID, userPrefix, "userId")
+	bad.require(len(input.Roles) > 0 && len(input.Roles) <= maxRolesSent, "must name at least one role, each once", "roles")
+	if bad != nil {
+		return &graph.UserPayload{UserErrors: bad}, nil
+	}
+	user, refusal, err := r.Accounts.SetRoles(ctx, v.ID, input.UserID, rolesOf(input.Roles))
+	return userPayload(user, refusal, err)
+}
+
+func (r *queryResolver) Me(ctx context.Context) (*graph.User, error) {
+	v, err := viewerOf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return r.user(ctx, v, v.ID)
+}
+
+func (r *queryResolver) User(ctx context.Context, id string) (*graph.User, error) {
+	v, err := viewerOf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkID(id, userPrefix, "id"); err != nil {
+		return nil, err
+	}
+	return r.user(ctx, v, id)
+}
+
+func (r *queryResolver) Users(ctx context.Context, first *int32, after *string) (*graph.UserConnection, error) {
+	p, err := placeOf(first, after, userPrefix)
+	if err != nil {
+		return nil, err
+	}
+	return r.users(ctx, p)
+}
+
+func (r *userResolver) Orders(ctx context.Context, obj *graph.User, first *int32, after *string, state *graph.OrderState) (*graph.OrderConnection, error) {
+	p, err := placeOf(first, after, orderPrefix)
+	if err != nil {
+		return nil, err
+	}
+	return r.orders(ctx, persistence.ListQuery{Owner: obj.ID, State: string(deref(state))}, p)
+}
+
+func (r *Resolver) Mutation() graph.MutationResolver { return &mutationResolver{r} }
+
+func (r *Resolver) User() graph.UserResolver { return &userResolver{r} }
+
+type (
+	mutationResolver struct{ *Resolver }
+	userResolver     struct{ *Resolver }
+)

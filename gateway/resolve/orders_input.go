@@ -1,0 +1,64 @@
+package resolve
+
+import (
+	"fmt"
+
+	"stampede/gateway/graph"
+	"stampede/proto/gen/orderpb"
+)
+
+const (
+	maxOrderLines    = 100
+	maxLineQuantity  = 10_000
+	wantLineQuantity = "must be 1 to 10000"
+)
+
+// placeCommand turns an input into the command, or says everything that is wrong with it.
+func (r *Resolver) placeCommand(v Viewer, in *graph.PlaceOrderInput) (*orderpb.Place, problems) {
+	var bad problems
+	bad.key(in.IdempotencyKey)
+	if n := len(in.Lines); n < 1 || n > maxOrderLines {
+		bad.add(fmt.Sprintf("must be 1 to %d lines, not %d", maxOrderLines, n), "lines")
+		return nil, bad
+	}
+	cmd := &orderpb.Place{
+		CustomerId: v.ID, IdempotencyKey: in.IdempotencyKey, HoldMs: r.HoldFor.Milliseconds(),
+		Lines: make([]*orderpb.PlaceLine, len(in.Lines)),
+	}
+	lines := make([]orderpb.PlaceLine, len(in.Lines))
+	for i := range in.Lines {
+		bad.line(&in.Lines[i], i, &lines[i])
+		if earlier := earlierLine(in.Lines[:i], in.Lines[i].Sku); earlier >= 0 {
+			bad.add(fmt.Sprintf("must be in one line: line %d has it already", earlier), "lines", index(i), "sku")
+		}
+		cmd.Lines[i] = &lines[i]
+	}
+	if in.PaymentToken != nil {
+		bad.paymentToken(*in.PaymentToken)
+		cmd.PaymentToken = *in.PaymentToken
+	}
+	return cmd, bad
+}
+
+func (p *problems) line(in *graph.LineInput, i int, out *orderpb.PlaceLine) {
+	if !isSKU(in.Sku) {
+		p.add(wantSKU, "lines", index(i), "sku")
+	}
+	if in.Quantity < 1 || in.Quantity > maxLineQuantity {
+		p.add(wantLineQuantity, "lines", index(i), "quantity")
+	}
+	out.Sku, out.Quantity = in.Sku, int64(in.Quantity)
+	if in.ExpectedPrice != nil {
+		out.ExpectedPrice = p.price(in.ExpectedPrice, "lines", index(i), "expectedPrice")
+	}
+}
+
+// earlierLine is the line that has the SKU, or -1. At most a hundred lines: no map.
+func earlierLine(lines []graph.LineInput, sku string) int {
+	for i := range lines {
+		if lines[i].Sku == sku {
+			return i
+		}
+	}
+	return -1
+}

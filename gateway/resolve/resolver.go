@@ -1,0 +1,73 @@
+// Package resolve is the hand-written half of the schema: each resolver finds
+// out who asks, turns the input into a command, sends it to the actor that
+// decides, and maps the answer. It decides nothing itself.
+package resolve
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"stampede/actors/entity"
+	"stampede/persistence"
+	"stampede/proto/gen/accountpb"
+	"stampede/proto/gen/commonpb"
+)
+
+// Caller sends a command to an actor and waits for its answer.
+type Caller interface {
+	Call(ctx context.Context, to entity.Address, cmd proto.Message) (proto.Message, error)
+}
+
+// Views are what lists are read from. They lag the actors by a moment.
+type Views interface {
+	GetRows(ctx context.Context, kind string, ids []string) (map[string]persistence.Row, error)
+	ListRows(ctx context.Context, q persistence.ListQuery) ([]persistence.Row, error)
+}
+
+// Session is an account with new tokens for it.
+type Session struct {
+	User         *accountpb.User
+	AccessToken  string
+	RefreshToken string
+	ExpiresAt    time.Time
+}
+
+// Accounts is everything about passwords and tokens. A refusal is a business
+// outcome; its field is the path into the input.
+type Accounts interface {
+	Register(ctx context.Context, email, password, name string) (*Session, *commonpb.Refusal, error)
+	LogIn(ctx context.Context, email, password string) (*Session, *commonpb.Refusal, error)
+	Refresh(ctx context.Context, refreshToken string) (*Session, *commonpb.Refusal, error)
+	LogOut(ctx context.Context, refreshToken string, everywhere bool) (*commonpb.Refusal, error)
+	ChangePassword(ctx context.Context, userID, current, next string) (*Session, *commonpb.Refusal, error)
+	UpdateProfile(ctx context.Context, userID string, name *string, ifVersion int64) (*accountpb.User, *commonpb.Refusal, error)
+	SetRoles(ctx context.Context, by, userID string, roles []accountpb.Role) (*accountpb.User, *commonpb.Refusal, error)
+	// Get refuses with NOT_FOUND when there is no such user.
+	Get(ctx context.Context, userID string) (*accountpb.User, *commonpb.Refusal, error)
+}
+
+// Config is what resolvers work with.
+type Config struct {
+	Caller   Caller
+	Views    Views
+	Accounts Accounts
+	// HoldFor is how long a placed order's units are held.
+	HoldFor time.Duration
+	Clock   func() time.Time
+	Logger  *slog.Logger
+}
+
+// Resolver is the root of all resolvers. It is shared by all requests; what
+// belongs to one request is in its Scope.
+type Resolver struct {
+	Config
+	catalogue *catalogue
+}
+
+// New makes the root resolver.
+func New(c Config) *Resolver {
+	return &Resolver{Config: c, catalogue: newCatalogue(c.Views, c.Clock, c.Logger)}
+}

@@ -1,0 +1,120 @@
+package resolve
+
+import (
+	"context"
+	"sync"
+
+	"github.com/99designs/gqlgen/graphql"
+
+	"stampede/gateway/fault"
+	"stampede/gateway/graph"
+	"stampede/proto/gen/commonpb"
+)
+
+// Viewer is who asks. The zero Viewer is nobody in particular.
+type Viewer struct {
+	ID   string
+	role role
+}
+
+// role is the most that somebody may do: each role may what those before it
+// may. Who runs the cluster can give themselves any role, so keeping the shop
+// from them would only be a pretence.
+type role uint8
+
+const (
+	anonymous role = iota
+	customer
+	staff
+	operator
+)
+
+// NewViewer is a signed-in user with the roles as they are named in tokens.
+func NewViewer(userID string, roles []string) Viewer {
+	v := Viewer{ID: userID, role: customer}
+	for _, name := range roles {
+		v.role = max(v.role, roleOf(graph.Role(name)))
+	}
+	return v
+}
+
+func roleOf(r graph.Role) role {
+	switch r {
+	case graph.RoleCustomer:
+		return customer
+	case graph.RoleStaff:
+		return staff
+	case graph.RoleOperator:
+		return operator
+	}
+	return anonymous
+}
+
+// IsStaff reports who may see and change everything in the shop.
+func (v Viewer) IsStaff() bool { return v.role >= staff }
+
+func (v Viewer) actor() *commonpb.Actor {
+	return &commonpb.Actor{UserId: v.ID, Staff: v.IsStaff()}
+}
+
+// Scope is what belongs to one request.
+type Scope struct {
+	RequestID string
+	viewer    Viewer
+	// tokenFault says what is wrong with the access token that was sent; empty
+	// when it is good or none was sent.
+	tokenFault string
+
+	loadersOnce sync.Once
+	loaders     *loaders
+}
+
+// NewScope is a request by somebody, or by nobody in particular.
+func NewScope(requestID string, v Viewer) *Scope { return &Scope{RequestID: requestID, viewer: v} }
+
+// NewRefusedScope is a request with an access token that is no good. Logging in
+// and refreshing work, and everything that looks at who asks does not.
+func NewRefusedScope(requestID, tokenFault string) *Scope {
+	return &Scope{RequestID: requestID, tokenFault: tokenFault}
+}
+
+type scopeKey struct{}
+
+// WithScope puts the scope into a request's context.
+func WithScope(ctx context.Context, s *Scope) context.Context {
+	return context.WithValue(ctx, scopeKey{}, s)
+}
+
+// ScopeOf is the request's scope; outside a request it is empty.
+func ScopeOf(ctx context.Context) *Scope {
+	if s, ok := ctx.Value(scopeKey{}).(*Scope); ok {
+		return s
+	}
+	return &Scope{}
+}
+
+// viewerOf is who asks, which may be nobody; an error when a bad token was sent.
+func viewerOf(ctx context.Context) (Viewer, error) {
+	s := ScopeOf(ctx)
+	if s.tokenFault != "" {
+		return Viewer{}, fault.New(fault.Unauthenticated, s.tokenFault)
+	}
+	return s.viewer, nil
+}
+
+// Auth is the @auth directive: it lets through who has the role or a higher one.
+func Auth(ctx context.Context, _ any, next graphql.Resolver, required graph.Role) (any, error) {
+	v, err := viewerOf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	needed := roleOf(required)
+	switch {
+	case v.role >= needed && needed > anonymous:
+		return next(ctx)
+	case v.role == anonymous:
+		return nil, fault.New(fault.Unauthenticated, "log in first: send an access token as Authorization: Bearer")
+	default:
+		return nil, fault.New(fault.Forbidden, "only for the role "+string(required))
+	}
+}
