@@ -1,0 +1,178 @@
+package gateway_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/vektah/gqlparser/v2/ast"
+	"google.golang.org/protobuf/proto"
+
+	"stampede/actors/entity"
+	"stampede/gateway/schema"
+	"stampede/persistence"
+	"stampede/proto/gen/accountpb"
+	"stampede/proto/gen/orderpb"
+	"stampede/proto/gen/productpb"
+	"stampede/proto/gen/skupb"
+)
+
+// What each root field answers to each kind of person.
+const (
+	gets        = "gets it"
+	nothing     = "null"
+	notFound    = "NOT_FOUND"
+	mustLogIn   = "UNAUTHENTICATED"
+	isForbidden = "FORBIDDEN"
+	done        = "done"
+)
+
+// Every root field is here, with a document that asks for what is Alice's
+// (order, account) or not published (product). A field that is not here fails the test.
+var access = []struct {
+	field, document                          string
+	anyone, alice, bob, staff, operator, bad string
+}{
+	{"Query.node order", `{ it: node(id: "` + anOrder + `") { id } }`, nothing, gets, nothing, gets, gets, mustLogIn},
+	{"Query.node user", `{ it: node(id: "` + alice + `") { id } }`, nothing, gets, nothing, gets, gets, mustLogIn},
+	{"Query.node product", `{ it: node(id: "` + aProduct + `") { id } }`, nothing, nothing, nothing, gets, gets, mustLogIn},
+	{"Query.me", `{ it: me { id } }`, mustLogIn, gets, nothing, nothing, nothing, mustLogIn},
+	{"Query.user", `{ it: user(id: "` + alice + `") { id email orders { edges { node { id } } } } }`, mustLogIn, gets, nothing, gets, gets, mustLogIn},
+	{"Query.users", `{ it: users { edges { node { id } } } }`, mustLogIn, isForbidden, isForbidden, gets, gets, mustLogIn},
+	{"Query.product id", `{ it: product(id: "` + aProduct + `") { id } }`, nothing, nothing, nothing, gets, gets, mustLogIn},
+	{"Query.product slug", `{ it: product(slug: "mug") { id } }`, nothing, nothing, nothing, gets, gets, mustLogIn},
+	{"Query.products", `{ it: products { edges { node { id } } } }`, nothing, nothing, nothing, gets, gets, mustLogIn},
+	{"Query.stock", `{ it: stock(skus: ["INACTIVE"]) { sku } }`, nothing, nothing, nothing, gets, gets, mustLogIn},
+	{"Query.order", `{ it: order(id: "` + anOrder + `") { id customer { id email } } }`, mustLogIn, gets, nothing, gets, gets, mustLogIn},
+	{"Query.orders", `{ it: orders { edges { node { id } } } }`, mustLogIn, isForbidden, isForbidden, gets, gets, mustLogIn},
+	{"Mutation.registerUser", `mutation { it: registerUser(input: {email: "a@b.test", password: "12345678"}) { userErrors { code } } }`, done, done, done, done, done, done},
+	{"Mutation.logIn", `mutation { it: logIn(input: {email: "a@b.test", password: "12345678"}) { userErrors { code } } }`, done, done, done, done, done, done},
+	{"Mutation.refreshTokens", `mutation { it: refreshTokens(input: {refreshToken: "t"}) { userErrors { code } } }`, done, done, done, done, done, done},
+	{"Mutation.logOut", `mutation { it: logOut(input: {refreshToken: "t"}) { userErrors { code } } }`, done, done, done, done, done, done},
+	{"Mutation.updateProfile", `mutation { it: updateProfile(input: {name: "A"}) { userErrors { code } } }`, mustLogIn, done, done, done, done, mustLogIn},
+	{"Mutation.changePassword", `mutation { it: changePassword(input: {current: "12345678", new: "87654321"}) { userErrors { code } } }`, mustLogIn, done, done, done, done, mustLogIn},
+	{"Mutation.setRoles", `mutation { it: setRoles(input: {userId: "` + alice + `", roles: [STAFF]}) { userErrors { code } } }`, mustLogIn, isForbidden, isForbidden, isForbidden, done, mustLogIn},
+	{"Mutation.createProduct", `mutation { it: createProduct(input: {idempotencyKey: "k", slug: "mug", name: "Mug", variants: [{sku: "A", price: {amount: "1", currency: "EUR"}}]}) { userErrors { code } } }`, mustLogIn, isForbidden, isForbidden, done, done, mustLogIn},
+	{"Mutation.updateProduct", `mutation { it: updateProduct(input: {id: "` + aProduct + `", name: "Mug"}) { userErrors { code } } }`, mustLogIn, isForbidden, isForbidden, done, done, mustLogIn},
+	{"Mutation.adjustStock", `mutation { it: adjustStock(input: {idempotencyKey: "k", sku: "A", delta: 1, reason: "r"}) { userErrors { code } } }`, mustLogIn, isForbidden, isForbidden, done, done, mustLogIn},
+	{"Mutation.setStock", `mutation { it: setStock(input: {idempotencyKey: "k", sku: "A", onHand: 1, reason: "r"}) { userErrors { code } } }`, mustLogIn, isForbidden, isForbidden, done, done, mustLogIn},
+	{"Mutation.markUnavailable", `mutation { it: markUnavailable(input: {idempotencyKey: "k", sku: "A", quantity: 1, reason: "r"}) { userErrors { code } } }`, mustLogIn, isForbidden, isForbidden, done, done, mustLogIn},
+	{"Mutation.placeOrder", `mutation { it: placeOrder(input: {idempotencyKey: "k", lines: [{sku: "A", quantity: 1}]}) { userErrors { code } } }`, mustLogIn, done, notFound, done, done, mustLogIn},
+	{"Mutation.payOrder", `mutation { it: payOrder(input: {idempotencyKey: "k", orderId: "` + anOrder + `", paymentToken: "t"}) { order { id } userErrors { code } } }`, mustLogIn, done, notFound, done, done, mustLogIn},
+	{"Mutation.cancelOrder", `mutation { it: cancelOrder(input: {orderId: "` + anOrder + `"}) { order { id } userErrors { code } } }`, mustLogIn, done, notFound, done, done, mustLogIn},
+}
+
+// shopOfAlice answers every command with what is Alice's, whoever asks: what
+// others do not get, the gateway keeps from them.
+func shopOfAlice(_ context.Context, to entity.Address, _ proto.Message) (proto.Message, error) {
+	switch to.Kind {
+	case "order":
+		return &orderpb.OrderReply{Order: &orderpb.Order{Id: anOrder, CustomerId: alice, Status: orderpb.Status_STATUS_RESERVED}}, nil
+	case "product":
+		return &productpb.ProductReply{Product: &productpb.Product{Id: aProduct, Slug: "mug", Name: "Mug"}}, nil
+	case "sku":
+		return &skupb.StockReply{Level: &skupb.Level{Sku: to.ID, Stock: &skupb.Stock{}}}, nil
+	}
+	return nil, fmt.Errorf("nobody answers for %s", to.Kind)
+}
+
+func TestAccess(t *testing.T) {
+	for _, c := range access {
+		for _, p := range []struct{ who, token, want string }{
+			{"anyone", "", c.anyone},
+			{"alice", asAlice, c.alice},
+			{"bob", asBob, c.bob},
+			{"staff", asStaff, c.staff},
+			{"operator", asOp, c.operator},
+			{"a bad token", "expired", c.bad},
+		} {
+			t.Run(c.field+" by "+p.who, func(t *testing.T) {
+				w := newWorld(t)
+				w.caller.answer = shopOfAlice
+				w.accounts.user = &accountpb.User{Id: alice, Email: "alice@example.test", Roles: []accountpb.Role{accountpb.Role_ROLE_CUSTOMER}}
+				w.views.put(t, persistence.Row{Kind: "product", ID: aProduct, Version: 1, State: "unpublished"}, &productpb.Product{Id: aProduct, Name: "Mug"})
+				w.views.put(t, persistence.Row{Kind: "order", ID: anOrder, Version: 1, Owner: alice}, &orderpb.Order{Id: anOrder, CustomerId: alice})
+				w.views.put(t, persistence.Row{Kind: "account", ID: alice, Version: 1}, w.accounts.user)
+				a := w.ask(p.token, c.document, nil)
+				if got := outcome(a); got != p.want {
+					t.Errorf("%s, want %s: %s", got, p.want, a.text)
+				}
+				refused := p.want == mustLogIn || p.want == isForbidden
+				if refused && (len(w.caller.sent()) > 0 || len(w.accounts.called) > 0) {
+					t.Errorf("refused, but asked %v %v", w.caller.sent(), w.accounts.called)
+				}
+			})
+		}
+	}
+}
+
+// outcome names what an answer is. Whatever is null, or an empty list, is nothing.
+func outcome(a *answer) string {
+	if len(a.Errors) > 0 {
+		return a.Errors[0].Extensions.Code
+	}
+	switch it := a.Data["it"].(type) {
+	case nil:
+		return nothing
+	case []any:
+		if len(it) == 0 || it[0] == nil {
+			return nothing
+		}
+	case map[string]any:
+		if edges, ok := it["edges"].([]any); ok && len(edges) == 0 {
+			return nothing
+		}
+		if _, ok := it["userErrors"]; ok {
+			if errs := a.userErrors(); len(errs) > 0 {
+				return errs[0]["code"].(string)
+			}
+			return done
+		}
+	}
+	return gets
+}
+
+// Every root field has a row above, so that a new one cannot come without it.
+func TestAccessKnowsEveryRootField(t *testing.T) {
+	s, err := schema.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := map[string]bool{}
+	for _, c := range access {
+		name, _, _ := strings.Cut(c.field, " ")
+		rows[name] = true
+		if _, field, _ := strings.Cut(name, "."); !strings.Contains(c.document, field+" ") && !strings.Contains(c.document, field+"(") {
+			t.Errorf("the row of %s asks for something else: %s", name, c.document)
+		}
+	}
+	for _, def := range []*ast.Definition{s.Query, s.Mutation} {
+		for _, f := range def.Fields {
+			if name := def.Name + "." + f.Name; !rows[name] && !strings.HasPrefix(f.Name, "__") {
+				t.Errorf("%s has no row in the table of who may do what", name)
+			}
+		}
+	}
+}
+
+// Other fields that take an id, or lead from one object to another one's data,
+// are known by name.
+func TestAccessKnowsEveryFieldThatTakesAnID(t *testing.T) {
+	s, err := schema.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, def := range s.Types {
+		if def.Kind != ast.Object || def == s.Query || def == s.Mutation || strings.HasPrefix(def.Name, "__") {
+			continue
+		}
+		for _, f := range def.Fields {
+			for _, arg := range f.Arguments {
+				if arg.Type.Name() == "ID" {
+					t.Errorf("%s.%s takes an id: it needs a row in the table of who may do what", def.Name, f.Name)
+				}
+			}
+		}
+	}
+}
