@@ -29,14 +29,14 @@ type variant struct {
 	attributes       map[string]any
 }
 
-// Products is the sample. base is the shop's own address: the pictures are
-// served from there.
-func Products(base string) []shop.Product {
+// Products is the sample. The pictures are paths of the shop's own server.
+func Products() []shop.Product {
+	items := items()
 	products := make([]shop.Product, len(items))
 	for i, one := range items {
 		p := shop.Product{
 			Slug: one.slug, Name: one.name, Description: one.description,
-			ImageURL: strings.TrimSuffix(base, "/") + ImagePath + one.slug + ".svg",
+			ImageURL: ImagePath + one.slug + ".svg",
 		}
 		for _, v := range one.variants {
 			attributes := map[string]any{"category": one.category}
@@ -55,7 +55,7 @@ func Products(base string) []shop.Product {
 // Fill makes what is missing of the sample and reports how many products it
 // made. Each has an idempotency key of its own, so that a start that was
 // interrupted is finished by the next one.
-func Fill(ctx context.Context, staff *shop.Client, base string) (int, error) {
+func Fill(ctx context.Context, staff *shop.Client) (int, error) {
 	const most = 100
 	there, err := staff.Slugs(ctx, most)
 	if err != nil {
@@ -66,7 +66,7 @@ func Fill(ctx context.Context, staff *shop.Client, base string) (int, error) {
 		known[slug] = true
 	}
 	made := 0
-	for _, p := range Products(base) {
+	for _, p := range Products() {
 		if known[p.Slug] {
 			continue
 		}
@@ -80,8 +80,8 @@ func Fill(ctx context.Context, staff *shop.Client, base string) (int, error) {
 
 // Images serves the pictures of the sample at ImagePath.
 func Images() http.Handler {
-	pictures := make(map[string][]byte, len(items))
-	for i, one := range items {
+	pictures := map[string][]byte{}
+	for i, one := range items() {
 		pictures[one.slug+".svg"] = picture(i, one)
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
