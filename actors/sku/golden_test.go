@@ -1,0 +1,99 @@
+package sku
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/testing/protocmp"
+
+	"stampede/proto/gen/skupb"
+)
+
+var update = flag.Bool("update", false, "write the golden files that are missing; existing ones are never written")
+
+// TestGoldenEvents: what was stored once can be read for ever. The files are
+// never changed or deleted; an event that changes its shape gets a new file.
+func TestGoldenEvents(t *testing.T) {
+	after := &skupb.Stock{Available: 10, Held: 2, Committed: 3, Unavailable: 1}
+	golden := map[string]*skupb.Event{
+		"configured": {Event: &skupb.Event_Configured{Configured: &skupb.Configured{
+			ProductId: "prd_1", ProductVersion: 2, Name: "Shoe", Price: eur(1990), Active: true, InitialStock: 16,
+		}}},
+		"unconfigured": {Event: &skupb.Event_Unconfigured{Unconfigured: &skupb.Unconfigured{ProductId: "prd_1"}}},
+		"adjusted": {Event: &skupb.Event_Adjusted{Adjusted: &skupb.Adjusted{
+			Delta: -4, Reason: "count", IdempotencyKey: "k1", ActorId: "usr_s", OnHandCounted: true, InputHash: []byte("0123456789abcdef"),
+		}}},
+		"reserved": {Event: &skupb.Event_Reserved{Reserved: &skupb.Reserved{
+			OrderId: "ord_1", CustomerId: "usr_1", Quantity: 2, ExpiresAtMs: 1_800_000_600_000, UnitPrice: eur(1990),
+		}}},
+		"released":           {Event: &skupb.Event_Released{Released: &skupb.Released{OrderId: "ord_1", Quantity: 2}}},
+		"released-committed": {Event: &skupb.Event_Released{Released: &skupb.Released{OrderId: "ord_1", Quantity: 2, Committed: true}}},
+		"expired":            {Event: &skupb.Event_Expired{Expired: &skupb.Expired{OrderId: "ord_1", Quantity: 2}}},
+		"confirmed":          {Event: &skupb.Event_Confirmed{Confirmed: &skupb.Confirmed{OrderId: "ord_1", Quantity: 2, Reacquired: 2, CustomerId: "usr_1"}}},
+		"marked_unavailable": {Event: &skupb.Event_MarkedUnavailable{MarkedUnavailable: &skupb.MarkedUnavailable{
+			Quantity: 1, Reason: "damaged", IdempotencyKey: "k2", ActorId: "usr_s", InputHash: []byte("0123456789abcdef"),
+		}}},
+		"shortfall":          {Event: &skupb.Event_Shortfall{Shortfall: &skupb.Shortfall{Missing: 5, Reason: "count"}}},
+		"depleted":           {Event: &skupb.Event_Depleted{Depleted: &skupb.Depleted{}}},
+		"replenished":        {Event: &skupb.Event_Replenished{Replenished: &skupb.Replenished{}}},
+		"release_remembered": {Event: &skupb.Event_ReleaseRemembered{ReleaseRemembered: &skupb.ReleaseRemembered{OrderId: "ord_1"}}},
+	}
+	fields := (&skupb.Event{}).ProtoReflect().Descriptor().Oneofs().ByName("event").Fields()
+	for i := range fields.Len() {
+		if golden[string(fields.Get(i).Name())] == nil {
+			t.Errorf("event %s has no golden file", fields.Get(i).Name())
+		}
+	}
+	for name, want := range golden {
+		t.Run(name, func(t *testing.T) {
+			want.AtMs, want.After = t0.UnixMilli(), after
+			goldenFile(t, filepath.Join("testdata", "events", name+".binpb"), want, &skupb.Event{})
+		})
+	}
+}
+
+// TestGoldenSnapshot: a stored snapshot of an earlier build is read as well.
+func TestGoldenSnapshot(t *testing.T) {
+	s := given(t, append(at0(onSale(20), reserve("o1", 2), reserve("o2", 3), reserve("o3", 1), confirm("o3", 1), release("o4")), step{0, adjust("k", 1)}))
+	path := filepath.Join("testdata", "snapshot.binpb")
+	goldenFile(t, path, Snapshot(s), &skupb.State{})
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Restore("SHOE-42", b); err != nil {
+		t.Error(err)
+	}
+}
+
+// goldenFile compares a stored message with what it says, both ways.
+func goldenFile(t *testing.T, path string, want, empty proto.Message) {
+	t.Helper()
+	encoded, err := proto.MarshalOptions{Deterministic: true}.Marshal(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored, err := os.ReadFile(path)
+	if os.IsNotExist(err) && *update {
+		if err = os.MkdirAll(filepath.Dir(path), 0o755); err == nil {
+			err = os.WriteFile(path, encoded, 0o644)
+		}
+		stored = encoded
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := proto.Unmarshal(stored, empty); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, empty, protocmp.Transform()); diff != "" {
+		t.Errorf("the stored bytes say something else: %s", diff)
+	}
+	if string(stored) != string(encoded) {
+		t.Errorf("encoded to %x, stored %x", encoded, stored)
+	}
+}
