@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"stampede/gateway/auth"
 	"stampede/gateway/graph"
 	"stampede/gateway/httpapi"
 	"stampede/gateway/operation"
@@ -20,15 +21,21 @@ import (
 	"stampede/gateway/schema"
 )
 
+// Tokens checks access tokens.
+type Tokens interface {
+	Verify(token string, now time.Time) (auth.Claims, error)
+}
+
+// Keys are the public keys that anyone can check access tokens with.
+type Keys interface{ JWKS() []byte }
+
 // Config is what the gateway is made of.
 type Config struct {
 	Caller   resolve.Caller
 	Views    resolve.Views
 	Accounts resolve.Accounts
-	// Verify checks an access token.
-	Verify func(token string, now time.Time) (resolve.Viewer, error)
-	// JWKS are the public keys that access tokens can be checked with.
-	JWKS func() []byte
+	Tokens   Tokens
+	Keys     Keys
 	// HoldFor is how long a placed order's units are held.
 	HoldFor time.Duration
 	// AllowedOrigins are the web origins whose pages may call the API; "*": any.
@@ -93,8 +100,8 @@ func (c *Config) validate() error {
 	missing(c.Caller == nil, "Caller")
 	missing(c.Views == nil, "Views")
 	missing(c.Accounts == nil, "Accounts")
-	missing(c.Verify == nil, "Verify")
-	missing(c.JWKS == nil, "JWKS")
+	missing(c.Tokens == nil, "Tokens")
+	missing(c.Keys == nil, "Keys")
 	missing(c.HoldFor <= 0, "HoldFor")
 	missing(c.Logger == nil, "Logger")
 	missing(c.Clock == nil, "Clock")
@@ -112,17 +119,15 @@ func (g *Gateway) identify(ctx context.Context, r *http.Request, requestID strin
 		return resolve.WithScope(ctx, resolve.NewScope(requestID, resolve.Viewer{})), ""
 	}
 	scheme, token, _ := strings.Cut(sent[0], " ")
-	if len(sent) > 1 || !strings.EqualFold(scheme, "Bearer") || token == "" || len(token) > maxTokenBytes {
+	if len(sent) > 1 || !strings.EqualFold(scheme, "Bearer") || token == "" {
 		return resolve.WithScope(ctx, resolve.NewRefusedScope(requestID, "the Authorization header must be: Bearer, a space, an access token")), ""
 	}
-	viewer, err := g.config.Verify(token, g.config.Clock())
+	claims, err := g.config.Tokens.Verify(token, g.config.Clock())
 	if err != nil {
 		return resolve.WithScope(ctx, resolve.NewRefusedScope(requestID, "the access token is expired or not valid: refresh it or log in again")), ""
 	}
-	return resolve.WithScope(ctx, resolve.NewScope(requestID, viewer)), viewer.ID
+	return resolve.WithScope(ctx, resolve.NewScope(requestID, resolve.NewViewer(claims))), claims.UserID
 }
-
-const maxTokenBytes = 8 << 10
 
 // other serves every path but /graphql.
 func (g *Gateway) other() http.Handler {
@@ -144,7 +149,7 @@ func (g *Gateway) jwks(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/jwk-set+json")
 	w.Header().Set("Cache-Control", "public, max-age=300")
 	w.Header().Set("Access-Control-Allow-Origin", "*")
-	_, _ = w.Write(g.config.JWKS()) // a client that has gone is told nothing
+	_, _ = w.Write(g.config.Keys.JWKS()) // a client that has gone is told nothing
 }
 
 // reporter logs what outsiders only see as INTERNAL.

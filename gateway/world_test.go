@@ -20,7 +20,7 @@ import (
 
 	"stampede/actors/entity"
 	"stampede/gateway"
-	"stampede/gateway/resolve"
+	"stampede/gateway/auth"
 	"stampede/persistence"
 	"stampede/proto/gen/accountpb"
 	"stampede/proto/gen/commonpb"
@@ -43,9 +43,10 @@ func newWorld(t *testing.T, change ...func(*gateway.Config)) *world {
 	w := &world{t: t, caller: &fakeCaller{}, views: &fakeViews{}, accounts: &fakeAccounts{}, log: &syncBuffer{}}
 	c := gateway.Config{
 		Caller: w.caller, Views: w.views, Accounts: w.accounts,
-		Verify: verify, JWKS: func() []byte { return []byte(`{"keys":[]}`) },
+		Tokens: fakeTokens{}, Keys: fakeTokens{},
 		HoldFor: 10 * time.Minute, Logger: slog.New(slog.NewTextHandler(w.log, nil)), Clock: clock,
 	}
+	c.Limits.HTTP.RatePerSecond = -1
 	for _, f := range change {
 		f(&c)
 	}
@@ -69,12 +70,20 @@ const (
 	aProduct = "prd_aaaaaaaaaaaaaaaaaaaaaaaaaa"
 )
 
-func verify(token string, _ time.Time) (resolve.Viewer, error) {
-	id, roles, ok := strings.Cut(token, "/")
+type fakeTokens struct{}
+
+func (fakeTokens) JWKS() []byte { return []byte(`{"keys":[]}`) }
+
+func (fakeTokens) Verify(token string, _ time.Time) (auth.Claims, error) {
+	id, names, ok := strings.Cut(token, "/")
 	if !ok {
-		return resolve.Viewer{}, errors.New("no such token")
+		return auth.Claims{}, auth.ErrToken
 	}
-	return resolve.NewViewer(id, strings.Split(roles, ",")), nil
+	c := auth.Claims{UserID: id}
+	for name := range strings.SplitSeq(names, ",") {
+		c.Roles = append(c.Roles, auth.Role(name))
+	}
+	return c, nil
 }
 
 // answer is a decoded response.
@@ -248,7 +257,7 @@ func (v *fakeViews) ListRows(_ context.Context, q persistence.ListQuery) ([]pers
 type fakeAccounts struct {
 	mu      sync.Mutex
 	called  []string
-	session *resolve.Session
+	session *auth.Session
 	user    *accountpb.User
 	refusal *commonpb.Refusal
 	err     error
@@ -260,17 +269,17 @@ func (f *fakeAccounts) note(name string) {
 	f.called = append(f.called, name)
 }
 
-func (f *fakeAccounts) Register(context.Context, string, string, string) (*resolve.Session, *commonpb.Refusal, error) {
+func (f *fakeAccounts) Register(context.Context, string, string, string) (*auth.Session, *commonpb.Refusal, error) {
 	f.note("Register")
 	return f.session, f.refusal, f.err
 }
 
-func (f *fakeAccounts) LogIn(context.Context, string, string) (*resolve.Session, *commonpb.Refusal, error) {
+func (f *fakeAccounts) LogIn(context.Context, string, string) (*auth.Session, *commonpb.Refusal, error) {
 	f.note("LogIn")
 	return f.session, f.refusal, f.err
 }
 
-func (f *fakeAccounts) Refresh(context.Context, string) (*resolve.Session, *commonpb.Refusal, error) {
+func (f *fakeAccounts) Refresh(context.Context, string) (*auth.Session, *commonpb.Refusal, error) {
 	f.note("Refresh")
 	return f.session, f.refusal, f.err
 }
@@ -280,7 +289,7 @@ func (f *fakeAccounts) LogOut(context.Context, string, bool) (*commonpb.Refusal,
 	return f.refusal, f.err
 }
 
-func (f *fakeAccounts) ChangePassword(context.Context, string, string, string) (*resolve.Session, *commonpb.Refusal, error) {
+func (f *fakeAccounts) ChangePassword(context.Context, string, string, string) (*auth.Session, *commonpb.Refusal, error) {
 	f.note("ChangePassword")
 	return f.session, f.refusal, f.err
 }
@@ -321,3 +330,8 @@ func (s *syncBuffer) String() string {
 }
 
 var _ io.Writer = (*syncBuffer)(nil)
+
+func withLogger(c gateway.Config) gateway.Config {
+	c.Logger = slog.New(slog.DiscardHandler)
+	return c
+}

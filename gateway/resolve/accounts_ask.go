@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 
+	"stampede/gateway/auth"
 	"stampede/gateway/graph"
 	"stampede/persistence"
 	"stampede/proto/gen/accountpb"
@@ -73,7 +74,7 @@ func (r *Resolver) users(ctx context.Context, p place) (*graph.UserConnection, e
 	return &graph.UserConnection{Edges: edges, PageInfo: pageInfo(p, more, len(edges), func(i int) string { return edges[i].Cursor })}, nil
 }
 
-func authPayload(s *Session, refusal *commonpb.Refusal, err error) (*graph.AuthPayload, error) {
+func authPayload(s *auth.Session, refusal *commonpb.Refusal, err error) (*graph.AuthPayload, error) {
 	if err != nil {
 		userErrors, err := later(err)
 		return &graph.AuthPayload{UserErrors: userErrors}, err

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"stampede/actors/entity"
+	"stampede/gateway/auth"
 	"stampede/persistence"
 	"stampede/proto/gen/accountpb"
 	"stampede/proto/gen/commonpb"
@@ -27,22 +28,14 @@ type Views interface {
 	ListRows(ctx context.Context, q persistence.ListQuery) ([]persistence.Row, error)
 }
 
-// Session is an account with new tokens for it.
-type Session struct {
-	User         *accountpb.User
-	AccessToken  string
-	RefreshToken string
-	ExpiresAt    time.Time
-}
-
 // Accounts is everything about passwords and tokens. A refusal is a business
 // outcome; its field is the path into the input.
 type Accounts interface {
-	Register(ctx context.Context, email, password, name string) (*Session, *commonpb.Refusal, error)
-	LogIn(ctx context.Context, email, password string) (*Session, *commonpb.Refusal, error)
-	Refresh(ctx context.Context, refreshToken string) (*Session, *commonpb.Refusal, error)
+	Register(ctx context.Context, email, password, name string) (*auth.Session, *commonpb.Refusal, error)
+	LogIn(ctx context.Context, email, password string) (*auth.Session, *commonpb.Refusal, error)
+	Refresh(ctx context.Context, refreshToken string) (*auth.Session, *commonpb.Refusal, error)
 	LogOut(ctx context.Context, refreshToken string, everywhere bool) (*commonpb.Refusal, error)
-	ChangePassword(ctx context.Context, userID, current, next string) (*Session, *commonpb.Refusal, error)
+	ChangePassword(ctx context.Context, userID, current, next string) (*auth.Session, *commonpb.Refusal, error)
 	UpdateProfile(ctx context.Context, userID string, name *string, ifVersion int64) (*accountpb.User, *commonpb.Refusal, error)
 	SetRoles(ctx context.Context, by, userID string, roles []accountpb.Role) (*accountpb.User, *commonpb.Refusal, error)
 	// Get refuses with NOT_FOUND when there is no such user.

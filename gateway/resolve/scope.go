@@ -6,6 +6,7 @@ import (
 
 	"github.com/99designs/gqlgen/graphql"
 
+	"stampede/gateway/auth"
 	"stampede/gateway/fault"
 	"stampede/gateway/graph"
 	"stampede/proto/gen/commonpb"
@@ -29,10 +30,10 @@ const (
 	operator
 )
 
-// NewViewer is a signed-in user with the roles as they are named in tokens.
-func NewViewer(userID string, roles []string) Viewer {
-	v := Viewer{ID: userID, role: customer}
-	for _, name := range roles {
+// NewViewer is the user that an access token is of.
+func NewViewer(c auth.Claims) Viewer {
+	v := Viewer{ID: c.UserID, role: customer}
+	for _, name := range c.Roles {
 		v.role = max(v.role, roleOf(graph.Role(name)))
 	}
 	return v

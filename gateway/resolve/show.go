@@ -1,6 +1,7 @@
 package resolve
 
 import (
+	"stampede/gateway/auth"
 	"stampede/gateway/graph"
 	"stampede/gateway/money"
 	"stampede/gateway/scalar"
@@ -143,7 +144,7 @@ func paymentStateOf(s orderpb.PaymentStatus) graph.PaymentState {
 	return graph.PaymentStateNone
 }
 
-func tokensOf(s *Session) *graph.Tokens {
+func tokensOf(s *auth.Session) *graph.Tokens {
 	return &graph.Tokens{AccessToken: s.AccessToken, RefreshToken: s.RefreshToken, ExpiresAt: scalar.DateTime(s.ExpiresAt.UnixMilli())}
 }
 
