@@ -1,0 +1,481 @@
+package publisher
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+
+	"stampede/actors/entity"
+	"stampede/events"
+	"stampede/events/cloudevents"
+	"stampede/events/internal/logtest"
+	"stampede/proto/gen/orderpb"
+	"stampede/proto/gen/skupb"
+)
+
+// wanted is the events of a log in order, by mapping it again.
+func wanted(t *testing.T, records []*entity.Record) []cloudevents.Message {
+	t.Helper()
+	mapper := cloudevents.NewMapper(cloudevents.JSON, "")
+	var out []cloudevents.Message
+	for _, rec := range records {
+		var err error
+		if out, err = mapper.Map(out, rec); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return out
+}
+
+func headerOf(m cloudevents.Message, key string) string {
+	for _, h := range m.Headers {
+		if h.Key == key {
+			return h.Value
+		}
+	}
+	return ""
+}
+
+// checkPublished: every event is there, first occurrences are in order a key,
+// each message is at its key's partition, and the last level of every SKU is
+// the newest.
+func checkPublished(t *testing.T, l *fakeLink, records []*entity.Record) {
+	t.Helper()
+	events, levels := map[string][]string{}, map[string]string{}
+	for _, m := range wanted(t, records) {
+		if m.Topic == cloudevents.TopicStockLevels {
+			levels[m.Key] = string(m.Value)
+			continue
+		}
+		events[m.Topic+" "+m.Key] = append(events[m.Topic+" "+m.Key], headerOf(m, "ce_id"))
+	}
+	got, last, seen := map[string][]string{}, map[string]string{}, map[string]bool{}
+	balancer := kafka.Murmur2Balancer{}
+	for _, m := range l.stored() {
+		if want := balancer.Balance(kafka.Message{Key: []byte(m.key)}, ids(l.partitions)...); want != m.partition {
+			t.Errorf("%s %s is at partition %d, want %d", m.topic, m.key, m.partition, want)
+		}
+		if m.topic == cloudevents.TopicStockLevels {
+			last[m.key] = string(m.value)
+			continue
+		}
+		if id := m.headers["ce_id"]; !seen[id] {
+			seen[id] = true
+			got[m.topic+" "+m.key] = append(got[m.topic+" "+m.key], id)
+		}
+	}
+	for key, want := range events {
+		if g := got[key]; strings.Join(g, " ") != strings.Join(want, " ") {
+			t.Errorf("%s:\n got %v\nwant %v", key, g, want)
+		}
+	}
+	for sku, want := range levels {
+		if last[sku] != want {
+			t.Errorf("level of %s is %s, want %s", sku, last[sku], want)
+		}
+	}
+	if l.overlap {
+		t.Error("two batches of one partition were on their way at once")
+	}
+}
+
+func ids(n int) []int {
+	out := make([]int, n)
+	for i := range out {
+		out[i] = i
+	}
+	return out
+}
+
+// watermarksBehind makes the journal refuse, and the test fail for, a watermark
+// that is ahead of what the broker has.
+func watermarksBehind(t *testing.T, j *logtest.Journal, l *fakeLink) {
+	mapper := cloudevents.NewMapper(cloudevents.JSON, "")
+	j.OnSave = func(_ string, epoch entity.Epoch, position uint64) error {
+		have := l.ids()
+		for _, rec := range j.Records(epoch) {
+			if rec.Position > position {
+				break
+			}
+			messages, err := mapper.Map(nil, rec)
+			if err != nil {
+				t.Error(err)
+			}
+			for _, m := range messages {
+				if id := headerOf(m, "ce_id"); m.Topic != cloudevents.TopicStockLevels && !have[id] {
+					t.Errorf("watermark %d of epoch %d, but %s at %d is not stored", position, epoch, id, rec.Position)
+				}
+			}
+		}
+		return nil
+	}
+}
+
+// TestEverythingArrivesInOrderWhateverBreaks runs a shop against a broker that
+// fails in every way, by seed: nothing is lost, reordered, or marked as done
+// before it is.
+func TestEverythingArrivesInOrderWhateverBreaks(t *testing.T) {
+	for seed := range uint64(40) {
+		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := rand.New(rand.NewPCG(seed, 2))
+				j := logtest.NewJournal(1)
+				l := newFakeLink(t)
+				l.fault = randomFaults(l, r)
+				l.requestFault, l.term = slow(seed), 1700*time.Millisecond
+				l.maxBatch = 3000
+				watermarksBehind(t, j, l)
+				cfg := testConfig(j, 1)
+				cfg.Limits = Limits{PendingBytes: 20_000, BatchRecords: 20, LongestBackoff: 200 * time.Millisecond}
+				cfg.Compression = [...]string{"lz4", "zstd", "none", "gzip", "snappy"}[seed%5]
+				p := mustNew(t, cfg, l)
+				shop := logtest.NewShop(j, seed, 3)
+				done := make(chan error, 1)
+				go func() { done <- p.Run(t.Context()) }()
+				for range 20 {
+					shop.Trade(1, 20)
+					time.Sleep(time.Duration(r.IntN(300)) * time.Millisecond)
+				}
+				j.End(1)
+				if err := <-done; err != nil {
+					t.Fatal(err)
+				}
+				records := j.Records(1)
+				checkPublished(t, l, records)
+				marks, _ := j.Watermarks(t.Context(), ReaderName)
+				if want := records[len(records)-1].Position; marks[1] != want {
+					t.Errorf("watermark %d, want %d", marks[1], want)
+				}
+			})
+		})
+	}
+}
+
+// slow makes some requests take up to two seconds, and some never end.
+func slow(seed uint64) func(context.Context) error {
+	var mu sync.Mutex
+	r := rand.New(rand.NewPCG(seed, 3))
+	return func(ctx context.Context) error {
+		mu.Lock()
+		n := r.IntN(100)
+		mu.Unlock()
+		switch {
+		case n < 2:
+			<-ctx.Done()
+			return ctx.Err()
+		case n < 20:
+			time.Sleep(time.Duration(n) * 100 * time.Millisecond)
+		}
+		return nil
+	}
+}
+
+// TestMemoryStaysBoundedWhileTheBrokerIsAway: nothing more is read than fits,
+// and all of it arrives when the broker is back.
+func TestMemoryStaysBoundedWhileTheBrokerIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j, l := logtest.NewJournal(1), newFakeLink(t)
+		var away atomic.Bool
+		away.Store(true)
+		l.requestFault = func(context.Context) error {
+			if away.Load() {
+				return errors.New("connection refused")
+			}
+			return nil
+		}
+		cfg := testConfig(j, 1)
+		cfg.Limits = Limits{PendingBytes: 10_000}
+		p := mustNew(t, cfg, l)
+		done := make(chan error, 1)
+		go func() { done <- p.Run(t.Context()) }()
+		logtest.NewShop(j, 7, 3).Trade(1, 2000)
+		time.Sleep(10 * time.Minute)
+		if s := p.Stats(); s.Bytes > 12_000 || s.Pending == 0 || s.Oldest < 10*time.Minute {
+			t.Errorf("%+v", s)
+		}
+		if n := l.requested(); n > 2000 {
+			t.Errorf("%d requests in ten minutes", n)
+		}
+		away.Store(false)
+		j.End(1)
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		checkPublished(t, l, j.Records(1))
+		if s := p.Stats(); s.Pending != 0 || s.Bytes != 0 || s.Oldest != 0 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// TestARestartFromAnOldWatermarkRepeatsTheSameIDs: what was published and not
+// marked comes again under the same ids.
+func TestARestartFromAnOldWatermarkRepeatsTheSameIDs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j, l := logtest.NewJournal(3), newFakeLink(t)
+		shop := logtest.NewShop(j, 3, 3)
+		shop.Trade(1, 50)
+		refuse := errors.New("no watermark is saved in this life")
+		j.OnSave = func(string, entity.Epoch, uint64) error { return refuse }
+		ctx, crash := context.WithCancel(t.Context())
+		first := mustNew(t, testConfig(j, 1), l)
+		done := make(chan error, 1)
+		go func() { done <- first.Run(ctx) }()
+		time.Sleep(time.Second)
+		crash()
+		if err := <-done; !errors.Is(err, refuse) {
+			t.Fatal(err)
+		}
+		before := len(l.stored())
+
+		j.OnSave = nil
+		shop.Trade(2, 50) // by a process whose publisher never ran
+		shop.Trade(3, 50)
+		j.End(3)
+		if err := mustNew(t, testConfig(j, 3), l).Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		checkPublished(t, l, append(append(j.Records(1), j.Records(2)...), j.Records(3)...))
+		values := map[string]string{}
+		for i, m := range l.stored() {
+			if m.topic == cloudevents.TopicStockLevels {
+				continue
+			}
+			id := m.headers["ce_id"]
+			if v, ok := values[id]; ok && (i < before || v != string(m.value)) {
+				t.Errorf("%s again as %s, was %s", id, m.value, v)
+			}
+			values[id] = string(m.value)
+		}
+		marks, _ := j.Watermarks(t.Context(), ReaderName)
+		if marks[1] != events.Finished || marks[2] != events.Finished || marks[3] == events.Finished || marks[3] == 0 {
+			t.Errorf("%v", marks)
+		}
+
+		// What is finished is not read again.
+		n := len(l.stored())
+		j.OnRead = func() error { t.Error("a finished log was read"); return nil }
+		last := testConfig(j, 3)
+		last.Log.Source = &logtest.Source{Err: logtest.ErrEnded}
+		if err := mustNew(t, last, l).Run(t.Context()); err != nil || len(l.stored()) != n {
+			t.Errorf("%v, %d messages more", err, len(l.stored())-n)
+		}
+	})
+}
+
+// TestALateWriteOfADeadProcessIsPublished: where the store cannot prove that
+// the predecessor is dead, its log is read again until it has been quiet.
+func TestALateWriteOfADeadProcessIsPublished(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j, l := logtest.NewJournal(2), newFakeLink(t)
+		shop := logtest.NewShop(j, 3, 3)
+		shop.Trade(1, 20)
+		cfg := testConfig(j, 2)
+		cfg.Log.Quiet = 10 * time.Second
+		done := make(chan error, 1)
+		go func() { done <- mustNew(t, cfg, l).Run(t.Context()) }()
+		time.Sleep(9 * time.Second)
+		shop.Trade(1, 5) // late writes
+		shop.Trade(2, 20)
+		j.End(2)
+		synctest.Wait()
+		time.Sleep(8 * time.Second)
+		seen := l.ids()
+		for _, m := range wanted(t, j.Records(2)) {
+			if id := headerOf(m, "ce_id"); seen[id] {
+				t.Fatalf("%s of the present log before the older one was quiet", id)
+			}
+		}
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		checkPublished(t, l, append(j.Records(1), j.Records(2)...))
+		marks, _ := j.Watermarks(t.Context(), ReaderName)
+		if records := j.Records(1); marks[1] != records[len(records)-1].Position {
+			t.Errorf("an older log that could grow is marked %d", marks[1])
+		}
+	})
+}
+
+func TestAnEventTooLargeForTheBrokerGoesOutWithoutItsData(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j, l := logtest.NewJournal(1), newFakeLink(t)
+		l.maxBatch = 1500
+		big := &orderpb.Reserved{}
+		for i := range 100 {
+			big.Lines = append(big.Lines, &orderpb.LineHold{Sku: fmt.Sprintf("%x", rand.Uint64()), SkuVersion: int64(i)})
+		}
+		small := func() *orderpb.Event { return &orderpb.Event{Event: &orderpb.Event_Expired{}} }
+		for i := range 8 {
+			j.Append(1, "order", fmt.Sprintf("ord_%d", i), small(), small())
+		}
+		j.Append(1, "order", "ord_big", small(), &orderpb.Event{Event: &orderpb.Event_Reserved{Reserved: big}}, small())
+		for i := range 8 {
+			j.Append(1, "order", fmt.Sprintf("ord_%d", i), small())
+		}
+		j.End(1)
+		cfg := testConfig(j, 1)
+		cfg.Compression = "none"
+		p := mustNew(t, cfg, l)
+		if err := p.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		checkPublished(t, l, j.Records(1))
+		if n := metric(t, p, "stampede_events_data_omitted_total"); n != 1 {
+			t.Errorf("%v counted", n)
+		}
+		for _, m := range l.stored() {
+			omitted := m.headers["ce_id"] == "order/ord_big/2"
+			if (m.headers[cloudevents.HeaderDataOmitted] != "") != omitted || m.null || (len(m.value) == 0) != omitted {
+				t.Errorf("%s: %d bytes, null %t, headers %v", m.headers["ce_id"], len(m.value), m.null, m.headers)
+			}
+		}
+	})
+}
+
+// TestLevelsAreConflatedAndTheLastIsSent: a hot SKU's levels go out a few
+// times a second, events all of them, and the final level is the newest.
+func TestLevelsAreConflatedAndTheLastIsSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j, l := logtest.NewJournal(1), newFakeLink(t)
+		p := mustNew(t, testConfig(j, 1), l)
+		done := make(chan error, 1)
+		go func() { done <- p.Run(t.Context()) }()
+		for i := range 1000 {
+			j.Append(1, "sku", "HOT", &skupb.Event{AtMs: time.Now().UnixMilli(), After: &skupb.Stock{Held: int64(i)}, Event: &skupb.Event_Reserved{Reserved: &skupb.Reserved{}}})
+			time.Sleep(2 * time.Millisecond)
+		}
+		time.Sleep(time.Second)
+		if m, _ := j.Watermarks(t.Context(), ReaderName); m[1] != 1000 {
+			t.Errorf("watermark %d: a level was held back for good", m[1])
+		}
+		j.End(1)
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		checkPublished(t, l, j.Records(1))
+		var levels []time.Time
+		for _, m := range l.stored() {
+			if m.topic == cloudevents.TopicStockLevels {
+				levels = append(levels, m.at)
+			}
+		}
+		if n := len(levels); n < 8 || n > 11 {
+			t.Errorf("%d levels in two seconds", n)
+		}
+		for i := 1; i < len(levels); i++ {
+			if d := levels[i].Sub(levels[i-1]); d < 240*time.Millisecond {
+				t.Errorf("levels %v apart", d)
+			}
+		}
+		if n := metric(t, p, "stampede_events_levels_conflated_total"); int(n) != 1000-len(levels) {
+			t.Errorf("%v conflated, %d sent", n, len(levels))
+		}
+	})
+}
+
+func TestUnreadableRecordsAreSaidAndDoNotBlockOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j, l := logtest.NewJournal(1), newFakeLink(t)
+		expired := func() *orderpb.Event { return &orderpb.Event{Event: &orderpb.Event_Expired{}} }
+		j.Append(1, "order", "ord_1", expired())
+		j.Append(1, "order", "ord_2", expired()).Checksum++
+		j.AppendAt(1, 5, "order", "ord_3", &orderpb.Event{}) // of a newer version of the program
+		j.Append(1, "order", "ord_4", expired())
+		j.End(1)
+		var logged bytes.Buffer
+		cfg := testConfig(j, 1)
+		cfg.Logger = slog.New(slog.NewTextHandler(&logged, nil))
+		cfg.Log.Logger = cfg.Logger
+		p := mustNew(t, cfg, l)
+		if err := p.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := l.ids(); len(got) != 2 || !got["order/ord_1/1"] || !got["order/ord_4/1"] {
+			t.Errorf("%v", got)
+		}
+		for _, want := range []string{"order/ord_2 record 1", "order/ord_3 record 1"} {
+			if !strings.Contains(logged.String(), want) {
+				t.Errorf("log does not name %s:\n%s", want, &logged)
+			}
+		}
+		if n := metric(t, p, "stampede_events_unpublishable_records_total"); n != 1 {
+			t.Errorf("%v counted", n)
+		}
+		if m, _ := j.Watermarks(t.Context(), ReaderName); m[1] != 8 {
+			t.Errorf("watermark %d", m[1])
+		}
+	})
+}
+
+// TestStoppingTakesWhatWasReadAlong, within its time.
+func TestStopping(t *testing.T) {
+	for _, away := range []bool{false, true} {
+		t.Run(fmt.Sprintf("broker away %t", away), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				j, l := logtest.NewJournal(1), newFakeLink(t)
+				logtest.NewShop(j, 1, 3).Trade(1, 30)
+				l.requestFault = func(ctx context.Context) error {
+					if away {
+						<-ctx.Done() // paused: it accepts and does not answer
+						return ctx.Err()
+					}
+					time.Sleep(time.Second)
+					return nil
+				}
+				ctx, stop := context.WithCancel(t.Context())
+				p := mustNew(t, testConfig(j, 1), l)
+				done := make(chan error, 1)
+				go func() { done <- p.Run(ctx) }()
+				time.Sleep(100 * time.Millisecond)
+				stop()
+				start := time.Now()
+				err := <-done
+				if (err != nil) != away || time.Since(start) > 6*time.Second {
+					t.Errorf("%v after %v", err, time.Since(start))
+				}
+				if !away {
+					checkPublished(t, l, j.Records(1))
+				}
+			})
+		})
+	}
+}
+
+func TestWaitFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j, l := logtest.NewJournal(1), newFakeLink(t)
+		rec := j.Append(1, "order", "ord_1", &orderpb.Event{Event: &orderpb.Event_Expired{}})
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		p := mustNew(t, testConfig(j, 1), l)
+		done := make(chan error, 1)
+		go func() { done <- p.Run(ctx) }()
+		if err := p.WaitFor(ctx, rec.Position); err != nil {
+			t.Fatal(err)
+		}
+		if !l.ids()["order/ord_1/1"] {
+			t.Error("not published")
+		}
+		short, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		if err := p.WaitFor(short, rec.Position+1); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
