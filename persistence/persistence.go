@@ -26,9 +26,10 @@ type Journal interface {
 	// (it was surely not written) or entity.ErrUnknownOutcome. Appending a record
 	// again (same stream, seq, epoch, position and checksum) is idempotent, so
 	// an unknown outcome is resolved by appending again. Records and their
-	// Events must not be changed until Append has returned. Append returns when
-	// ctx ends, and does not keep the slice after it has returned, except for a
-	// write that it gave up on and called unknown.
+	// Events must not be changed until Append has returned. Append returns soon
+	// after ctx has ended (a local write that has begun may be finished first),
+	// and does not keep the slice after it has returned, except for a write that
+	// it gave up on and called unknown.
 	Append(ctx context.Context, records []*entity.Record) (errs []error)
 	// ReadStream: see entity.Store.
 	ReadStream(ctx context.Context, stream string, afterSeq uint64) iter.Seq2[*entity.Record, error]
