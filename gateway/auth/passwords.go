@@ -31,7 +31,7 @@ type Passwords struct {
 // NewPasswords allows that many hashes at a time (at least one) and that many
 // callers waiting for their turn.
 func NewPasswords(workers, queue int) *Passwords {
-	return newPasswords(workers, queue, recommendedCost)
+	return newPasswords(workers, queue, recommendedCost())
 }
 
 func newPasswords(workers, queue int, c cost) *Passwords {
@@ -60,7 +60,8 @@ func (p *Passwords) Verify(ctx context.Context, password, phc string) (bool, err
 		return false, err
 	}
 	var key []byte
-	if err := p.work(ctx, func() { key = h.derive(password, uint32(len(h.key))) }); err != nil {
+	size := uint32(len(h.key)) //nolint:gosec // at most maxKeyBytes
+	if err := p.work(ctx, func() { key = h.derive(password, size) }); err != nil {
 		return false, err
 	}
 	return subtle.ConstantTimeCompare(key, h.key) == 1, nil

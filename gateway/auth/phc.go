@@ -18,7 +18,8 @@ type cost struct {
 	lanes     uint8
 }
 
-var recommendedCost = cost{memoryKiB: 19 << 10, passes: 2, lanes: 1}
+// recommendedCost is OWASP's: 19 MiB, 2 passes, 1 lane.
+func recommendedCost() cost { return cost{memoryKiB: 19 << 10, passes: 2, lanes: 1} }
 
 const (
 	saltBytes = 16
@@ -90,7 +91,7 @@ func parseCost(s string) (cost, error) {
 	if n[0] < 8*n[2] {
 		return cost{}, fmt.Errorf("%w: less memory than 8 KiB a lane", ErrHash)
 	}
-	return cost{memoryKiB: n[0], passes: n[1], lanes: uint8(n[2])}, nil
+	return cost{memoryKiB: n[0], passes: n[1], lanes: uint8(n[2])}, nil //nolint:gosec // at most maxLanes
 }
 
 func decodeWithin(s string, low, high int) ([]byte, error) {
