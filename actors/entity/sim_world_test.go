@@ -221,8 +221,11 @@ func (w *world) orderKind() *entity.Kind[order.State, *orderpb.Event] {
 }
 
 // pick finds an activation for a request: usually the one there is; sometimes,
-// as when a topology changes, a second one beside it.
+// as when a topology changes, a second one beside it, or one that has just passivated.
 func (w *world) pick(addr entity.Address) *act {
+	if alive := w.current[addr]; len(alive) > 0 && w.chance(0.03) {
+		alive[w.rng.IntN(len(alive))].core.Passivate()
+	}
 	alive := w.current[addr]
 	if len(alive) == 0 || w.chance(0.02) && len(alive) < 3 {
 		return w.activate(addr)
