@@ -1,0 +1,146 @@
+package order
+
+import (
+	"strconv"
+
+	"google.golang.org/protobuf/proto"
+
+	"stampede/proto/gen/commonpb"
+	"stampede/proto/gen/orderpb"
+	"stampede/proto/gen/paymentpb"
+	"stampede/proto/gen/skupb"
+)
+
+// Pending lists what the state wants of others, one stage at a time: an answer
+// about the money; then the units, committed or given back; then the money
+// itself, taken or let go of. Units never wait for the payment provider longer
+// than for its answer.
+func Pending(s *State) []Ask {
+	switch {
+	case s.status == orderpb.Status_STATUS_PAYING && s.payment.status == orderpb.PaymentStatus_PAYMENT_STATUS_PENDING:
+		return []Ask{s.authorizeAsk()}
+	case s.status == orderpb.Status_STATUS_PAYING && s.payment.status == orderpb.PaymentStatus_PAYMENT_STATUS_AUTHORIZED:
+		return s.confirmAsks()
+	case s.holding():
+		return s.releaseAsks()
+	case s.status == orderpb.Status_STATUS_CONFIRMED && s.payment.status == orderpb.PaymentStatus_PAYMENT_STATUS_AUTHORIZED:
+		return []Ask{s.captureAsk()}
+	default:
+		return s.voidAsks()
+	}
+}
+
+func askKey(what string, n int) string { return what + "/" + strconv.Itoa(n) }
+
+func attemptKey(what string, attempt int64) string {
+	return what + "/" + strconv.FormatInt(attempt, 10)
+}
+
+func (s *State) authorizeAsk() Ask {
+	return Ask{Key: attemptKey("authorize", s.payment.attempt), Kind: "payment", ID: s.id, Command: &paymentpb.Authorize{
+		OrderId: s.id, Attempt: s.payment.attempt, Amount: proto.CloneOf(s.total), Token: s.payment.token,
+	}}
+}
+
+func (s *State) captureAsk() Ask {
+	return Ask{Key: attemptKey("capture", s.payment.attempt), Kind: "payment", ID: s.id, Command: &paymentpb.Capture{
+		OrderId: s.id, Attempt: s.payment.attempt, Reference: s.payment.reference, Amount: proto.CloneOf(s.payment.authorized),
+	}}
+}
+
+func (s *State) voidAsks() []Ask {
+	var asks []Ask
+	for _, o := range s.toVoid {
+		asks = append(asks, Ask{Key: attemptKey("void", o.attempt), Kind: "payment", ID: s.id, Command: &paymentpb.Void{
+			OrderId: s.id, Attempt: o.attempt, Reference: o.reference,
+		}})
+	}
+	return asks
+}
+
+func (s *State) confirmAsks() []Ask {
+	asks := make([]Ask, len(s.lines))
+	for i := range s.lines {
+		asks[i] = Ask{Key: askKey("confirm", i), Kind: "sku", ID: s.lines[i].sku, Command: &skupb.Confirm{
+			OrderId: s.id, CustomerId: s.customerID, Quantity: s.lines[i].quantity,
+		}}
+	}
+	return asks
+}
+
+// releaseAsks: where a confirm was refused, others may have been granted, and
+// those are taken back too.
+func (s *State) releaseAsks() []Ask {
+	var asks []Ask
+	for i := range s.lines {
+		if s.lines[i].status != orderpb.LineStatus_LINE_STATUS_HELD {
+			continue
+		}
+		asks = append(asks, Ask{Key: askKey("release", i), Kind: "sku", ID: s.lines[i].sku, Command: &skupb.Release{
+			OrderId: s.id, IncludeCommitted: s.compensating(),
+		}})
+	}
+	return asks
+}
+
+// proceed decides what follows from the answers to a stage of Pending. Answers
+// that are missing, or that say nothing, decide nothing: they are asked again.
+func (d *draft) proceed(heard map[string]proto.Message) Decision {
+	asks := Pending(d.s)
+	for _, a := range asks {
+		if heard[a.Key] == nil {
+			return d.wait()
+		}
+	}
+	if len(asks) == 0 {
+		return d.wait()
+	}
+	s := d.s
+	switch asks[0].Command.(type) {
+	case *paymentpb.Authorize:
+		d.authorized(heard[asks[0].Key])
+	case *skupb.Confirm:
+		d.confirmed(asks, heard)
+	case *skupb.Release:
+		// Whatever the SKU said: of units that it would not take back it holds none for long.
+		d.add(&orderpb.Event{Event: &orderpb.Event_HoldsReleased{HoldsReleased: &orderpb.HoldsReleased{}}})
+	case *paymentpb.Capture:
+		if _, ok := heard[asks[0].Key].(*paymentpb.CaptureReply); ok {
+			d.add(&orderpb.Event{Event: &orderpb.Event_PaymentCaptured{PaymentCaptured: &orderpb.PaymentCaptured{Amount: s.payment.authorized}}})
+		}
+	case *paymentpb.Void:
+		d.voided(asks, heard)
+	}
+	return d.wait()
+}
+
+// confirmed: every line is committed, or the order is cancelled.
+func (d *draft) confirmed(asks []Ask, heard map[string]proto.Message) {
+	versions := make([]int64, len(asks))
+	var refusal *commonpb.Refusal
+	for i, a := range asks {
+		reply, ok := heard[a.Key].(*skupb.ConfirmReply)
+		if !ok {
+			return
+		}
+		versions[i] = reply.GetVersion()
+		if refusal == nil && reply.GetRefusal() != nil {
+			refusal = proto.CloneOf(reply.GetRefusal())
+			refusal.Field, refusal.Sku = nil, a.ID
+		}
+	}
+	if refusal != nil {
+		d.add(&orderpb.Event{Event: &orderpb.Event_Cancelled{Cancelled: &orderpb.Cancelled{Reason: "paid, but not to be had any more", Refusal: refusal}}})
+		return
+	}
+	d.add(&orderpb.Event{Event: &orderpb.Event_Confirmed{Confirmed: &orderpb.Confirmed{SkuVersions: versions}}})
+}
+
+func (d *draft) voided(asks []Ask, heard map[string]proto.Message) {
+	for _, a := range asks {
+		if _, ok := heard[a.Key].(*paymentpb.VoidReply); !ok {
+			continue
+		}
+		d.add(&orderpb.Event{Event: &orderpb.Event_PaymentVoided{PaymentVoided: &orderpb.PaymentVoided{Attempt: a.Command.(*paymentpb.Void).GetAttempt()}}})
+	}
+}

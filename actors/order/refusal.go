@@ -1,0 +1,41 @@
+package order
+
+import (
+	"strings"
+
+	"stampede/proto/gen/commonpb"
+	"stampede/proto/gen/orderpb"
+)
+
+func refuse(reason commonpb.Reason, message string, field ...string) *commonpb.Refusal {
+	return &commonpb.Refusal{Reason: reason, Message: message, Field: field}
+}
+
+func notFound() *commonpb.Refusal {
+	return refuse(commonpb.Reason_REASON_NOT_FOUND, "there is no such order, or it is not yours")
+}
+
+func mismatch() *commonpb.Refusal {
+	return refuse(commonpb.Reason_REASON_IDEMPOTENCY_MISMATCH, "this key was used with another input: another input needs another key", "idempotencyKey")
+}
+
+func inProgress(message string) *commonpb.Refusal {
+	r := refuse(commonpb.Reason_REASON_IN_PROGRESS, message)
+	r.RetryAfterMs = 500
+	return r
+}
+
+// illegal says which way there is instead of the one that was asked for.
+func illegal(from, to orderpb.Status) *commonpb.Refusal {
+	var allowed []string
+	for _, s := range AllowedTransitions(from) {
+		allowed = append(allowed, nameOf(s))
+	}
+	message := nameOf(from) + " orders do not become " + nameOf(to) + ": they stay as they are"
+	if len(allowed) > 0 {
+		message = nameOf(from) + " orders do not become " + nameOf(to) + ", only " + strings.Join(allowed, ", ")
+	}
+	return refuse(commonpb.Reason_REASON_ILLEGAL_TRANSITION, message)
+}
+
+func nameOf(s orderpb.Status) string { return strings.TrimPrefix(s.String(), "STATUS_") }
