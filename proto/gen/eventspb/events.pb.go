@@ -1330,11 +1330,13 @@ func (x *StockReserved) GetLevel() *StockLevel {
 
 // ReservationReleased: an order's hold is over. quantity 0: nothing was held, and the order can no longer reserve.
 type ReservationReleased struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Sku           string                 `protobuf:"bytes,1,opt,name=sku,proto3" json:"sku,omitempty"`
-	OrderId       string                 `protobuf:"bytes,2,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
-	Quantity      int64                  `protobuf:"varint,3,opt,name=quantity,proto3" json:"quantity,omitempty"`
-	Level         *StockLevel            `protobuf:"bytes,4,opt,name=level,proto3" json:"level,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Sku      string                 `protobuf:"bytes,1,opt,name=sku,proto3" json:"sku,omitempty"`
+	OrderId  string                 `protobuf:"bytes,2,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	Quantity int64                  `protobuf:"varint,3,opt,name=quantity,proto3" json:"quantity,omitempty"`
+	Level    *StockLevel            `protobuf:"bytes,4,opt,name=level,proto3" json:"level,omitempty"`
+	// The units had been committed, not only held.
+	Committed     bool `protobuf:"varint,5,opt,name=committed,proto3" json:"committed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1395,6 +1397,13 @@ func (x *ReservationReleased) GetLevel() *StockLevel {
 		return x.Level
 	}
 	return nil
+}
+
+func (x *ReservationReleased) GetCommitted() bool {
+	if x != nil {
+		return x.Committed
+	}
+	return false
 }
 
 type ReservationExpired struct {
@@ -1856,7 +1865,7 @@ func (x *ProductCreated) GetVariants() []*ProductVariant {
 type ProductUpdated struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	ProductId     string                 `protobuf:"bytes,1,opt,name=product_id,json=productId,proto3" json:"product_id,omitempty"`
-	Slug          *string                `protobuf:"bytes,2,opt,name=slug,proto3,oneof" json:"slug,omitempty"`
+	Slug          string                 `protobuf:"bytes,2,opt,name=slug,proto3" json:"slug,omitempty"`
 	Name          string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
 	Published     bool                   `protobuf:"varint,4,opt,name=published,proto3" json:"published,omitempty"`
 	Variants      []*ProductVariant      `protobuf:"bytes,5,rep,name=variants,proto3" json:"variants,omitempty"`
@@ -1902,8 +1911,8 @@ func (x *ProductUpdated) GetProductId() string {
 }
 
 func (x *ProductUpdated) GetSlug() string {
-	if x != nil && x.Slug != nil {
-		return *x.Slug
+	if x != nil {
+		return x.Slug
 	}
 	return ""
 }
@@ -2234,12 +2243,13 @@ const file_stampede_events_v1_events_proto_rawDesc = "" +
 	"\rexpires_at_ms\x18\x04 \x01(\x03R\vexpiresAtMs\x128\n" +
 	"\n" +
 	"unit_price\x18\x05 \x01(\v2\x19.stampede.events.v1.MoneyR\tunitPrice\x124\n" +
-	"\x05level\x18\x06 \x01(\v2\x1e.stampede.events.v1.StockLevelR\x05level\"\x94\x01\n" +
+	"\x05level\x18\x06 \x01(\v2\x1e.stampede.events.v1.StockLevelR\x05level\"\xb2\x01\n" +
 	"\x13ReservationReleased\x12\x10\n" +
 	"\x03sku\x18\x01 \x01(\tR\x03sku\x12\x19\n" +
 	"\border_id\x18\x02 \x01(\tR\aorderId\x12\x1a\n" +
 	"\bquantity\x18\x03 \x01(\x03R\bquantity\x124\n" +
-	"\x05level\x18\x04 \x01(\v2\x1e.stampede.events.v1.StockLevelR\x05level\"\x93\x01\n" +
+	"\x05level\x18\x04 \x01(\v2\x1e.stampede.events.v1.StockLevelR\x05level\x12\x1c\n" +
+	"\tcommitted\x18\x05 \x01(\bR\tcommitted\"\x93\x01\n" +
 	"\x12ReservationExpired\x12\x10\n" +
 	"\x03sku\x18\x01 \x01(\tR\x03sku\x12\x19\n" +
 	"\border_id\x18\x02 \x01(\tR\aorderId\x12\x1a\n" +
@@ -2275,15 +2285,14 @@ const file_stampede_events_v1_events_proto_rawDesc = "" +
 	"\x04slug\x18\x02 \x01(\tR\x04slug\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x12\x1c\n" +
 	"\tpublished\x18\x04 \x01(\bR\tpublished\x12>\n" +
-	"\bvariants\x18\x05 \x03(\v2\".stampede.events.v1.ProductVariantR\bvariants\"\xc3\x01\n" +
+	"\bvariants\x18\x05 \x03(\v2\".stampede.events.v1.ProductVariantR\bvariants\"\xb5\x01\n" +
 	"\x0eProductUpdated\x12\x1d\n" +
 	"\n" +
-	"product_id\x18\x01 \x01(\tR\tproductId\x12\x17\n" +
-	"\x04slug\x18\x02 \x01(\tH\x00R\x04slug\x88\x01\x01\x12\x12\n" +
+	"product_id\x18\x01 \x01(\tR\tproductId\x12\x12\n" +
+	"\x04slug\x18\x02 \x01(\tR\x04slug\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x12\x1c\n" +
 	"\tpublished\x18\x04 \x01(\bR\tpublished\x12>\n" +
-	"\bvariants\x18\x05 \x03(\v2\".stampede.events.v1.ProductVariantR\bvariantsB\a\n" +
-	"\x05_slug\"_\n" +
+	"\bvariants\x18\x05 \x03(\v2\".stampede.events.v1.ProductVariantR\bvariants\"_\n" +
 	"\x15ProductSkusConfigured\x12\x1d\n" +
 	"\n" +
 	"product_id\x18\x01 \x01(\tR\tproductId\x12'\n" +
@@ -2385,7 +2394,6 @@ func file_stampede_events_v1_events_proto_init() {
 	file_stampede_events_v1_events_proto_msgTypes[5].OneofWrappers = []any{}
 	file_stampede_events_v1_events_proto_msgTypes[18].OneofWrappers = []any{}
 	file_stampede_events_v1_events_proto_msgTypes[27].OneofWrappers = []any{}
-	file_stampede_events_v1_events_proto_msgTypes[29].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
