@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
-	"math"
 	"time"
 
 	"stampede/actors/entity"
@@ -46,8 +45,8 @@ type Sink interface {
 }
 
 // Finished is the watermark of an incarnation whose log was read to its end
-// and cannot grow.
-const Finished uint64 = math.MaxInt64
+// and cannot grow: the last position that a store keeps.
+const Finished uint64 = persistence.MaxPosition
 
 // How an older log is handed over, and how a failing store is asked again.
 const (

@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"stampede/actors/entity"
+	"stampede/actors/order"
 	"stampede/proto/gen/commonpb"
 	"stampede/proto/gen/eventspb"
 	"stampede/proto/gen/journalpb"
@@ -41,7 +42,7 @@ func orderData(id string, e *orderpb.Event) proto.Message {
 	switch e := e.Event.(type) {
 	case *orderpb.Event_Placed:
 		return &eventspb.OrderPlaced{
-			OrderId: id, Number: orderNumber(id), CustomerId: e.Placed.GetCustomerId(), Lines: placedLines(e.Placed.GetLines()),
+			OrderId: id, Number: order.Number(id), CustomerId: e.Placed.GetCustomerId(), Lines: placedLines(e.Placed.GetLines()),
 		}
 	case *orderpb.Event_Reserved:
 		return &eventspb.OrderReserved{
@@ -131,15 +132,4 @@ func leaveOutVariantNames(variants []*eventspb.ProductVariant) bool {
 		v.Name = nil
 	}
 	return len(variants) > 0
-}
-
-// orderNumber is the number that the shopper sees: the first 8 characters of
-// the id after its prefix, in capitals, as S-ABCD-EFGH.
-func orderNumber(id string) string {
-	_, s, ok := strings.Cut(id, "_")
-	if !ok || len(s) < 8 {
-		return ""
-	}
-	s = strings.ToUpper(s[:8])
-	return "S-" + s[:4] + "-" + s[4:]
 }

@@ -44,11 +44,9 @@ func productData(id string, e *productpb.Event) proto.Message {
 		}
 	case *productpb.Event_Updated:
 		u := e.Updated
-		out := &eventspb.ProductUpdated{ProductId: id, Name: u.GetName(), Published: u.GetPublished(), Variants: productVariants(u.GetVariants())}
-		if u.GetSlug() != "" {
-			out.Slug = proto.String(u.GetSlug())
+		return &eventspb.ProductUpdated{
+			ProductId: id, Slug: u.GetSlug(), Name: u.GetName(), Published: u.GetPublished(), Variants: productVariants(u.GetVariants()),
 		}
-		return out
 	case *productpb.Event_SkusConfigured:
 		return &eventspb.ProductSkusConfigured{ProductId: id, ProductVersion: e.SkusConfigured.GetProductVersion()}
 	}

@@ -88,7 +88,8 @@ func stockData(sku string, level *eventspb.StockLevel, e *skupb.Event) proto.Mes
 			Sku: sku, OrderId: r.GetOrderId(), Quantity: r.GetQuantity(), ExpiresAtMs: r.GetExpiresAtMs(), UnitPrice: money(r.GetUnitPrice()), Level: level,
 		}
 	case *skupb.Event_Released:
-		return &eventspb.ReservationReleased{Sku: sku, OrderId: e.Released.GetOrderId(), Quantity: e.Released.GetQuantity(), Level: level}
+		r := e.Released
+		return &eventspb.ReservationReleased{Sku: sku, OrderId: r.GetOrderId(), Quantity: r.GetQuantity(), Committed: r.GetCommitted(), Level: level}
 	case *skupb.Event_ReleaseRemembered:
 		return &eventspb.ReservationReleased{Sku: sku, OrderId: e.ReleaseRemembered.GetOrderId(), Level: level}
 	case *skupb.Event_Expired:
