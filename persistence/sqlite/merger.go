@@ -1,0 +1,323 @@
+package sqlite
+
+// Bringing index.db up to date, behind the commits: many places at once, in
+// their order, touch each of its pages once instead of once a record.
+
+import (
+	"bytes"
+	"context"
+	"database/sql/driver"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"modernc.org/sqlite"
+	lib "modernc.org/sqlite/lib"
+
+	"stampede/actors/entity"
+	"stampede/persistence"
+)
+
+const (
+	// placeRows is how many places one INSERT takes.
+	placeRows = 64
+	// mergeRetry is how long a failed merge waits for its next try.
+	mergeRetry = time.Second
+)
+
+// merger writes index.db. Its goroutine is the only one that does.
+type merger struct {
+	s    *Store
+	conn *conn
+	// work has the generation to merge; at most one exists.
+	work chan *generation
+	// progress is signalled after each try.
+	progress chan struct{}
+	// durable is the newest row of appends that index.db has, synced.
+	durable atomic.Int64
+	err     atomic.Pointer[error]
+	done    sync.WaitGroup
+}
+
+// openMerger opens index.db, makes it anew if it does not belong to the
+// journal or misses something that the journal no longer tells, and fills the
+// tail with what was committed after it.
+func openMerger(s *Store, identity []byte) (*merger, error) {
+	m := &merger{s: s, work: make(chan *generation, 1), progress: make(chan struct{}, 1)}
+	lowest, newest, err := m.numbering()
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(s.dir, indexFile)
+	upto, err := m.open(path, identity)
+	if damaged(err) {
+		if err := removeDatabase(path); err != nil {
+			return nil, err
+		}
+		upto, err = m.open(path, identity)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if upto < lowest-1 || upto > newest {
+		s.repaired = append(s.repaired, indexFile)
+		if err := m.rebuild(identity, newest); err != nil {
+			return m, fmt.Errorf("rebuild %s: %w", indexFile, err)
+		}
+		upto = newest
+	}
+	m.durable.Store(upto)
+	s.appends = appends{next: newest + 1, trimmed: lowest, highest: make(map[int64]int64)}
+	return m, m.fillTail(upto)
+}
+
+// numbering returns the range of the table appends. A journal without any has
+// the range 1 to 0; if it has records all the same, nothing can be known from
+// the numbers, and the range fits no index.
+func (m *merger) numbering() (lowest, newest int64, err error) {
+	newest, found, err := m.s.journal.one("SELECT max(n) FROM appends")
+	if err != nil {
+		return 0, 0, err
+	}
+	if !found {
+		_, records, err := m.s.journal.one("SELECT 1 FROM records LIMIT 1")
+		if records {
+			return 2, 1, err
+		}
+		return 1, 0, err
+	}
+	lowest, _, err = m.s.journal.one("SELECT min(n) FROM appends")
+	return lowest, newest, err
+}
+
+// open returns the newest row of appends that index.db has, or -1 if it
+// belongs to another journal.
+func (m *merger) open(path string, identity []byte) (int64, error) {
+	c, err := dial(path, "journal_mode=WAL", "synchronous=FULL", "cache_size=-16384")
+	if err != nil {
+		return 0, err
+	}
+	upto := int64(-1)
+	err = migrate(c, indexFile, indexSchema)
+	if err == nil {
+		_, err = c.exec("INSERT INTO indexed (one, upto, journal) VALUES (1, 0, ?) ON CONFLICT DO NOTHING", identity)
+	}
+	if err == nil {
+		err = c.query("SELECT upto, journal FROM indexed", func(row []driver.Value) bool {
+			if bytes.Equal(blob(row[1]), identity) {
+				upto = number(row[0])
+			}
+			return false
+		})
+	}
+	if err != nil {
+		return 0, errors.Join(err, c.close())
+	}
+	m.conn = c
+	return upto, nil
+}
+
+// rebuild makes the index from all records.
+func (m *merger) rebuild(identity []byte, upto int64) error {
+	if err := m.conn.script("DELETE FROM streams"); err != nil {
+		return err
+	}
+	places := make([]place, 0, mergeEvery)
+	for after := int64(0); ; {
+		places = places[:0]
+		err := m.s.journal.query("SELECT id, stream, seq FROM records WHERE id > ? ORDER BY id LIMIT ?", func(row []driver.Value) bool {
+			places = append(places, placeOf(row))
+			return true
+		}, after, int64(mergeEvery))
+		if err != nil {
+			return err
+		}
+		if len(places) == 0 {
+			break
+		}
+		after = places[len(places)-1].id
+		if err := m.conn.transact(func() error { return m.insert(places) }); err != nil {
+			return err
+		}
+	}
+	_, err := m.conn.exec("UPDATE indexed SET upto = ?, journal = ?", upto, identity)
+	return err
+}
+
+// fillTail reads the places of all transactions after upto.
+func (m *merger) fillTail(upto int64) error {
+	var ids []int64
+	newest := upto
+	err := m.s.journal.query("SELECT n, ids FROM appends WHERE n > ? ORDER BY n", func(row []driver.Value) bool {
+		newest = number(row[0])
+		id := int64(0)
+		for rest := blob(row[1]); len(rest) > 0; {
+			delta, n := binary.Varint(rest)
+			if n <= 0 {
+				break
+			}
+			id += delta
+			ids = append(ids, id)
+			rest = rest[n:]
+		}
+		return true
+	}, upto)
+	if err != nil {
+		return err
+	}
+	places := make([]place, 0, len(ids))
+	unknown := make(map[int64]int64)
+	for _, id := range ids {
+		err := m.s.journal.query("SELECT id, stream, seq FROM records WHERE id = ?", func(row []driver.Value) bool {
+			p := placeOf(row)
+			places = append(places, p)
+			unknown[p.hash] = 0
+			return false
+		}, id)
+		if err != nil {
+			return err
+		}
+	}
+	for hash := range unknown {
+		highest, _, err := m.conn.one("SELECT max(seq) FROM streams WHERE hash = ?", hash)
+		if err != nil {
+			return err
+		}
+		unknown[hash] = highest
+	}
+	m.s.tail.add(places, unknown, newest)
+	return nil
+}
+
+func placeOf(row []driver.Value) place {
+	kind, id := persistence.SplitStream(text(row[1]))
+	return place{hash: streamHash(kind, id), seq: number(row[2]), id: number(row[0])}
+}
+
+func (m *merger) start() { m.done.Go(m.run) }
+
+// stop merges what is left, so that the next Open has nothing to do, and ends.
+// The caller holds the writer's token.
+func (m *merger) stop() {
+	close(m.work)
+	m.done.Wait()
+	if m.lastError() == nil {
+		if g := m.s.tail.freeze(true); g != nil {
+			m.merge(g)
+		}
+	}
+}
+
+func (m *merger) run() {
+	for g := range m.work {
+		for m.merge(g) != nil {
+			select {
+			case <-m.s.closed:
+				return
+			case <-time.After(mergeRetry):
+			}
+		}
+	}
+}
+
+// poke hands a frozen generation over; nil is none. It never blocks, because
+// no generation is frozen before the one before it is merged.
+func (m *merger) poke(g *generation) {
+	if g != nil {
+		m.work <- g
+	}
+}
+
+func (m *merger) merge(g *generation) error {
+	places := slices.Clone(g.places)
+	slices.SortFunc(places, comparePlaces)
+	err := m.conn.transact(func() error {
+		if err := m.insert(places); err != nil {
+			return err
+		}
+		_, err := m.conn.exec("UPDATE indexed SET upto = ?", g.upto)
+		return err
+	})
+	if err != nil {
+		m.err.Store(&err)
+	} else {
+		m.err.Store(nil)
+		m.durable.Store(g.upto)
+		m.s.tail.merged()
+	}
+	select {
+	case m.progress <- struct{}{}:
+	default:
+	}
+	return err
+}
+
+func (m *merger) insert(places []place) error {
+	const insert = "INSERT OR IGNORE INTO streams (hash, seq, id) VALUES "
+	many, one := insert+placeholders(placeRows, 3), insert+placeholders(1, 3)
+	args := make([]driver.Value, 0, 3*placeRows)
+	for rest := places; len(rest) > 0; {
+		n, sql := placeRows, many
+		if len(rest) < placeRows {
+			n, sql = 1, one
+		}
+		args = args[:0]
+		for _, p := range rest[:n] {
+			args = append(args, p.hash, p.seq, p.id)
+		}
+		if _, err := m.conn.exec(sql, args...); err != nil {
+			return err
+		}
+		rest = rest[n:]
+	}
+	return nil
+}
+
+// lastError is why the last try failed, or nil.
+func (m *merger) lastError() error {
+	if err := m.err.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// awaitMerge holds the writer back while the tail is full.
+func (s *Store) awaitMerge(ctx context.Context) error {
+	for s.tail.full() {
+		if g := s.tail.freeze(false); g != nil {
+			s.merger.poke(g)
+			return nil
+		}
+		if err := s.merger.lastError(); err != nil {
+			return fmt.Errorf("%w: %d records wait for %s: %w", entity.ErrUnavailable, maxGenerations*s.tail.every, indexFile, err)
+		}
+		select {
+		case <-s.merger.progress:
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", entity.ErrUnavailable, ctx.Err())
+		}
+	}
+	return nil
+}
+
+// damaged reports a file that is no SQLite database or a broken one.
+func damaged(err error) bool {
+	var e *sqlite.Error
+	return errors.As(err, &e) && (e.Code()&0xff == lib.SQLITE_CORRUPT || e.Code()&0xff == lib.SQLITE_NOTADB)
+}
+
+// removeDatabase deletes a file that can be made again.
+func removeDatabase(path string) error {
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		if err := os.Remove(path + suffix); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
