@@ -12,29 +12,60 @@ import (
 // recoverFrom rebuilds the state from the newest usable snapshot and the
 // records after it. A gap, a bad checksum or an event that does not fit is a
 // *CorruptError; anything else is the store's and may pass.
+//
+// Most actors are new or have few records: the journal is read first, and a
+// snapshot only looked for when the stream is long enough to have one.
 func (c *core[S, E]) recoverFrom(ctx context.Context, store Store) error {
 	stream := c.addr.Stream()
-	snap, err := store.LoadSnapshot(ctx, stream)
+	long, err := c.replayFrom(ctx, store, stream, c.limits.SnapshotOnPassivationRecords)
 	if err != nil {
-		return fmt.Errorf("load snapshot of %s: %w", stream, err)
+		return err
 	}
-	if snap != nil {
-		// A snapshot that cannot be read is as good as none.
-		if state, err := c.kind.Restore(c.addr.ID, snap.State); err == nil {
-			c.state, c.seq, c.version = state, snap.Seq, snap.Version
-			c.last = len(snap.State)
+	if long {
+		if err := c.restore(ctx, store, stream); err != nil {
+			return err
 		}
-	}
-	for rec, err := range store.ReadStream(ctx, stream, c.seq) {
-		if err != nil {
-			return fmt.Errorf("read %s: %w", stream, err)
-		}
-		if err := c.replay(rec); err != nil {
+		if _, err := c.replayFrom(ctx, store, stream, 0); err != nil {
 			return err
 		}
 	}
 	c.durable = c.version
 	return nil
+}
+
+// restore takes a snapshot over that is ahead of what was replayed.
+func (c *core[S, E]) restore(ctx context.Context, store Store, stream string) error {
+	snap, err := store.LoadSnapshot(ctx, stream)
+	if err != nil {
+		return fmt.Errorf("load snapshot of %s: %w", stream, err)
+	}
+	if snap == nil || snap.Seq <= c.seq {
+		return nil
+	}
+	// A snapshot that cannot be read is as good as none.
+	if state, err := c.kind.Restore(c.addr.ID, snap.State); err == nil {
+		c.state, c.seq, c.version = state, snap.Seq, snap.Version
+		c.since.records, c.since.bytes, c.last = 0, 0, len(snap.State)
+	}
+	return nil
+}
+
+// replayFrom applies the records after c.seq, at most as many as given (0: all),
+// and reports whether there may be more.
+func (c *core[S, E]) replayFrom(ctx context.Context, store Store, stream string, most int) (more bool, err error) {
+	n := 0
+	for rec, err := range store.ReadStream(ctx, stream, c.seq) {
+		if err != nil {
+			return false, fmt.Errorf("read %s: %w", stream, err)
+		}
+		if err := c.replay(rec); err != nil {
+			return false, err
+		}
+		if n++; n == most {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // replay applies one record to the state.
