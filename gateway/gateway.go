@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"reflect"
 	"strings"
 	"time"
 
@@ -77,7 +78,7 @@ func New(c Config) (*Gateway, error) {
 	root := resolve.New(resolve.Config{Caller: c.Caller, Views: c.Views, Accounts: c.Accounts, HoldFor: c.HoldFor, Clock: c.Clock, Logger: c.Logger})
 	engine := operation.New(
 		graph.NewExecutableSchema(graph.Config{Schema: parsed, Resolvers: root, Directives: graph.DirectiveRoot{Auth: resolve.Auth}}),
-		operation.Options{Limits: c.Limits.Operation, Introspection: c.DevTools, Reporter: reporter{c.Logger}},
+		operation.Options{Limits: c.Limits.Operation, Introspection: c.DevTools, Reporter: reporter{c.Logger}, Types: types()},
 	)
 	g.handler, err = httpapi.New(httpapi.Config{
 		Engine: engine, Limits: c.Limits.HTTP, MaxCost: engine.MaxCost(), Identify: g.identify,
@@ -88,6 +89,20 @@ func New(c Config) (*Gateway, error) {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
 	return g, nil
+}
+
+// types are the schema's types in Go, for answers that are plain data.
+func types() operation.Types {
+	return operation.Types{
+		Root: reflect.TypeFor[graph.ResolverRoot](),
+		Members: map[string]reflect.Type{
+			"GenericError":      reflect.TypeFor[graph.GenericError](),
+			"InsufficientStock": reflect.TypeFor[graph.InsufficientStock](),
+			"CustomerLimit":     reflect.TypeFor[graph.CustomerLimit](),
+			"RetryLater":        reflect.TypeFor[graph.RetryLater](),
+			"VersionConflict":   reflect.TypeFor[graph.VersionConflict](),
+		},
+	}
 }
 
 func (c *Config) validate() error {

@@ -136,7 +136,7 @@ func TestBadInput(t *testing.T) {
 		{"new password of 73 bytes", changePass, `{"current":"12345678","new":"` + long[:73] + `"}`, "new", "72"},
 		{"roles empty", setRoles, `{"userId":"` + alice + `","roles":[]}`, "roles", "at least one"},
 		{"role unknown", setRoles, `{"userId":"` + alice + `","roles":["ROOT"]}`, "roles.0", "one of CUSTOMER"},
-		{"role in small letters", setRoles, `{"userId":"` + alice + `","roles":["staff"]}`, "roles.0", "capitals"},
+		{"role in small letters", setRoles, `{"userId":"` + alice + `","roles":["staff"]}`, "roles.0", "one of CUSTOMER"},
 		{"user id malformed", setRoles, `{"userId":"usr_","roles":["STAFF"]}`, "userId", "usr_"},
 		{"refresh token empty", refresh, `{"refreshToken":""}`, "refreshToken", "refresh token"},
 	} {

@@ -77,18 +77,18 @@ func TestEveryReasonHasACode(t *testing.T) {
 }
 
 func TestOutcomesCarryTheirData(t *testing.T) {
-	refusal := func(r commonpb.Refusal) proto.Message { return &orderpb.OrderReply{Refusal: &r} }
+	refusal := func(r *commonpb.Refusal) proto.Message { return &orderpb.OrderReply{Refusal: r} }
 	for _, c := range []struct {
 		reply proto.Message
 		want  string
 	}{
-		{refusal(commonpb.Refusal{Reason: commonpb.Reason_REASON_INSUFFICIENT_STOCK, Sku: "A", Requested: 5, Available: 3}), `"sku":"A","requested":5,"available":3`},
-		{refusal(commonpb.Refusal{Reason: commonpb.Reason_REASON_CUSTOMER_LIMIT, Sku: "A", Limit: 2, Used: 1}), `"sku":"A","limit":2,"used":1`},
-		{refusal(commonpb.Refusal{Reason: commonpb.Reason_REASON_VERSION_CONFLICT, CurrentVersion: 7}), `"currentVersion":7`},
-		{refusal(commonpb.Refusal{Reason: commonpb.Reason_REASON_THROTTLED, RetryAfterMs: 40}), `"retryAfterMs":40`},
-		{refusal(commonpb.Refusal{Reason: commonpb.Reason_REASON_IN_PROGRESS}), `"retryAfterMs":1`},
-		{refusal(commonpb.Refusal{Reason: commonpb.Reason_REASON_PAYMENT_UNAVAILABLE, RetryAfterMs: 900}), `"RetryLater","code":"PAYMENT_UNAVAILABLE"`},
-		{refusal(commonpb.Refusal{Reason: commonpb.Reason_REASON_PAYMENT_UNAVAILABLE}), `"GenericError","code":"PAYMENT_UNAVAILABLE"`},
+		{refusal(&commonpb.Refusal{Reason: commonpb.Reason_REASON_INSUFFICIENT_STOCK, Sku: "A", Requested: 5, Available: 3}), `"sku":"A","requested":5,"available":3`},
+		{refusal(&commonpb.Refusal{Reason: commonpb.Reason_REASON_CUSTOMER_LIMIT, Sku: "A", Limit: 2, Used: 1}), `"sku":"A","limit":2,"used":1`},
+		{refusal(&commonpb.Refusal{Reason: commonpb.Reason_REASON_VERSION_CONFLICT, CurrentVersion: 7}), `"currentVersion":7`},
+		{refusal(&commonpb.Refusal{Reason: commonpb.Reason_REASON_THROTTLED, RetryAfterMs: 40}), `"retryAfterMs":40`},
+		{refusal(&commonpb.Refusal{Reason: commonpb.Reason_REASON_IN_PROGRESS}), `"retryAfterMs":1`},
+		{refusal(&commonpb.Refusal{Reason: commonpb.Reason_REASON_PAYMENT_UNAVAILABLE, RetryAfterMs: 900}), `"RetryLater","code":"PAYMENT_UNAVAILABLE"`},
+		{refusal(&commonpb.Refusal{Reason: commonpb.Reason_REASON_PAYMENT_UNAVAILABLE}), `"GenericError","code":"PAYMENT_UNAVAILABLE"`},
 	} {
 		w := newWorld(t)
 		w.caller.reply(c.reply)

@@ -2,10 +2,8 @@ package httpapi
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"mime"
 	"net/http"
 	"net/url"
@@ -15,31 +13,42 @@ import (
 	"stampede/gateway/operation"
 )
 
-// wireParams is the body of a request.
-type wireParams struct {
-	Query         string          `json:"query"`
-	OperationName string          `json:"operationName"`
-	Variables     map[string]any  `json:"variables"`
-	Extensions    *wireExtensions `json:"extensions"`
-}
-
-type wireExtensions struct {
-	PersistedQuery *struct {
-		Version    int    `json:"version"`
-		SHA256Hash string `json:"sha256Hash"`
-	} `json:"persistedQuery"`
-}
-
-func (p *wireParams) params() *operation.Params {
-	out := &operation.Params{Query: p.Query, OperationName: p.OperationName, Variables: p.Variables}
-	if p.Extensions != nil && p.Extensions.PersistedQuery != nil {
-		out.PersistedHash = p.Extensions.PersistedQuery.SHA256Hash
+// paramsOf reads the parts of a request. Each may be absent or null.
+func paramsOf(parts map[string]any) (*operation.Params, *fault.Error) {
+	p := &operation.Params{}
+	var ok bool
+	if p.Query, ok = as[string](parts["query"]); !ok {
+		return nil, wrongShape("query", "a string")
 	}
-	return out
+	if p.OperationName, ok = as[string](parts["operationName"]); !ok {
+		return nil, wrongShape("operationName", "a string")
+	}
+	if p.Variables, ok = as[map[string]any](parts["variables"]); !ok {
+		return nil, wrongShape("variables", "an object")
+	}
+	extensions, ok := as[map[string]any](parts["extensions"])
+	if !ok {
+		return nil, wrongShape("extensions", "an object")
+	}
+	persisted, ok := as[map[string]any](extensions["persistedQuery"])
+	if ok {
+		p.PersistedHash, ok = as[string](persisted["sha256Hash"])
+	}
+	if !ok {
+		return nil, wrongShape("extensions", "an object, and persistedQuery in it an object with the string sha256Hash")
+	}
+	return p, nil
 }
 
-// shapes are what the parts of a request must be.
-var shapes = map[string]string{"query": "a string", "operationName": "a string", "variables": "an object", "extensions": "an object"}
+// as is the zero value for what is absent or null, and false for another type.
+func as[T any](v any) (T, bool) {
+	t, ok := v.(T)
+	return t, ok || v == nil
+}
+
+func wrongShape(part, shape string) *fault.Error {
+	return &fault.Error{Code: fault.BadRequest, Message: part + " must be " + shape, Field: []string{part}}
+}
 
 // postParams reads the body into buf, which the caller may use again afterwards.
 func (h *Handler) postParams(w http.ResponseWriter, r *http.Request, buf *bytes.Buffer) (*operation.Params, *fault.Error) {
@@ -55,11 +64,15 @@ func (h *Handler) postParams(w http.ResponseWriter, r *http.Request, buf *bytes.
 		}
 		return nil, fault.New(fault.BadRequest, "the body could not be read to its end")
 	}
-	var p wireParams
-	if f := decode(buf.Bytes(), &p, ""); f != nil {
-		return nil, f
+	v, err := readJSON(buf.Bytes())
+	if err != nil {
+		return nil, fault.New(fault.BadRequest, "the body must be one JSON object: "+err.Error())
 	}
-	return p.params(), nil
+	parts, ok := v.(map[string]any)
+	if !ok {
+		return nil, fault.New(fault.BadRequest, "the body must be one JSON object with query, and optionally operationName, variables and extensions; lists of requests are not taken")
+	}
+	return paramsOf(parts)
 }
 
 func getParams(r *http.Request) (*operation.Params, *fault.Error) {
@@ -67,53 +80,17 @@ func getParams(r *http.Request) (*operation.Params, *fault.Error) {
 	if err != nil {
 		return nil, fault.New(fault.BadRequest, "the URL's query must be url-encoded parameters")
 	}
-	p := wireParams{Query: values.Get("query"), OperationName: values.Get("operationName")}
-	if v := values.Get("variables"); v != "" {
-		if f := decode([]byte(v), &p.Variables, "variables"); f != nil {
-			return nil, f
+	parts := map[string]any{"query": values.Get("query"), "operationName": values.Get("operationName")}
+	for _, part := range [...]string{"variables", "extensions"} {
+		text := values.Get(part)
+		if text == "" {
+			continue
+		}
+		if parts[part], err = readJSON([]byte(text)); err != nil {
+			return nil, wrongShape(part, "a JSON object: "+err.Error())
 		}
 	}
-	if v := values.Get("extensions"); v != "" {
-		if f := decode([]byte(v), &p.Extensions, "extensions"); f != nil {
-			return nil, f
-		}
-	}
-	return p.params(), nil
-}
-
-// decode reads exactly one JSON value; part names which one of the request it is.
-func decode(text []byte, into any, part string) *fault.Error {
-	dec := json.NewDecoder(bytes.NewReader(text))
-	dec.UseNumber()
-	err := dec.Decode(into)
-	if err == nil {
-		if _, err = dec.Token(); errors.Is(err, io.EOF) {
-			return nil
-		}
-		return badJSON(part, fmt.Sprintf("there is more after its end, at byte %d", dec.InputOffset()))
-	}
-	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return wrongShape(part, wrong.Field)
-	}
-	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
-		return badJSON(part, fmt.Sprintf("it is malformed at byte %d", syntax.Offset))
-	}
-	return badJSON(part, "it ends too early")
-}
-
-func wrongShape(part, field string) *fault.Error {
-	path := strings.Split(strings.TrimPrefix(part+"."+field, "."), ".")
-	if shape, ok := shapes[path[0]]; ok {
-		return &fault.Error{Code: fault.BadRequest, Message: path[0] + " must be " + shape, Field: path[:1]}
-	}
-	return fault.New(fault.BadRequest, "the body must be one JSON object with query, and optionally operationName, variables and extensions; lists of requests are not taken")
-}
-
-func badJSON(part, what string) *fault.Error {
-	if part != "" {
-		return &fault.Error{Code: fault.BadRequest, Message: part + " must be a JSON object: " + what, Field: []string{part}}
-	}
-	return fault.New(fault.BadRequest, "the body must be one JSON object: "+what)
+	return paramsOf(parts)
 }
 
 func tooLarge(limit int64) *fault.Error {

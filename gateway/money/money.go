@@ -39,28 +39,45 @@ func OfOptional(m *commonpb.Money) *Money {
 // Amount is the decimal string, e.g. "19.90". A currency that is not in the
 // table (there is none among prices that Parse let in) is written with two decimals.
 func (m Money) Amount() scalar.Decimal {
+	var buf [24]byte
+	return scalar.Decimal(m.appendAmount(buf[:0]))
+}
+
+// AppendField appends the JSON of a computed field: of the amount.
+func (m *Money) AppendField(b []byte, field string) ([]byte, bool) {
+	if field != "amount" {
+		return b, false
+	}
+	b = append(b, '"')
+	return append(m.appendAmount(b), '"'), true
+}
+
+func (m Money) appendAmount(b []byte) []byte {
 	exponent, ok := Exponent(m.Currency)
 	if !ok {
 		exponent = 2
 	}
-	return scalar.Decimal(format(m.MinorUnits, exponent))
+	return appendDecimal(b, m.MinorUnits, exponent)
 }
 
-func format(minor int64, exponent int) string {
-	if exponent == 0 {
-		return strconv.FormatInt(minor, 10)
-	}
-	sign := ""
+func appendDecimal(b []byte, minor int64, exponent int) []byte {
 	magnitude := uint64(minor)
 	if minor < 0 {
-		sign, magnitude = "-", -magnitude
+		b, magnitude = append(b, '-'), -magnitude
 	}
-	digits := strconv.FormatUint(magnitude, 10)
-	if missing := exponent + 1 - len(digits); missing > 0 {
-		digits = strings.Repeat("0", missing) + digits
+	var buf [24]byte
+	digits := strconv.AppendUint(buf[:0], magnitude, 10)
+	if exponent == 0 {
+		return append(b, digits...)
+	}
+	for len(digits) <= exponent { // at least one digit before the point
+		digits = append(digits, 0)
+		copy(digits[1:], digits)
+		digits[0] = '0'
 	}
 	point := len(digits) - exponent
-	return sign + digits[:point] + "." + digits[point:]
+	b = append(append(b, digits[:point]...), '.')
+	return append(b, digits[point:]...)
 }
 
 // Fault says which part of a price is wrong and what would be right.
@@ -100,7 +117,7 @@ func parseMinor(s string, exponent int) (minor int64, fault string) {
 	all := whole + fraction + strings.Repeat("0", exponent-len(fraction))
 	minor, err := strconv.ParseInt(all, 10, 64)
 	if err != nil || minor > MaxMinorUnits {
-		return 0, "must be at most " + format(MaxMinorUnits, exponent)
+		return 0, "must be at most " + string(appendDecimal(nil, MaxMinorUnits, exponent))
 	}
 	return minor, ""
 }

@@ -20,6 +20,8 @@ type plan struct {
 	// cost holds unless it varies with the variables.
 	cost   int
 	varies bool
+	// plain are the root fields whose answers are written straight from structs.
+	plain map[*ast.Field]writer
 }
 
 // find is the operation of the name; without a name there must be only one.

@@ -7,6 +7,7 @@ package operation
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"runtime/debug"
 
 	"github.com/99designs/gqlgen/graphql"
@@ -28,6 +29,7 @@ type Engine struct {
 	documents     *textCache[*document]
 	persisted     *textCache[string]
 	reporter      Reporter
+	types         Types
 }
 
 // Options of an Engine.
@@ -37,6 +39,8 @@ type Options struct {
 	Introspection bool
 	// Reporter is told of faults that nobody outside may see.
 	Reporter Reporter
+	// Types lets plain answers be written without gqlgen; optional.
+	Types Types
 }
 
 // New makes an engine over a schema.
@@ -45,7 +49,7 @@ func New(exec graphql.ExecutableSchema, o Options) *Engine {
 	return &Engine{
 		exec: exec, limits: limits, introspection: o.Introspection, rules: validationRules(o.Introspection),
 		documents: newTextCache[*document](limits.CachedText), persisted: newTextCache[string](limits.CachedText),
-		reporter: o.Reporter,
+		reporter: o.Reporter, types: o.Types,
 	}
 }
 
@@ -65,12 +69,12 @@ type Operation struct {
 	Cost int
 	text string
 	doc  *document
-	op   *ast.OperationDefinition
+	plan *plan
 	vars map[string]any
 }
 
 // IsQuery reports an operation that changes nothing.
-func (o *Operation) IsQuery() bool { return o.op.Operation == ast.Query }
+func (o *Operation) IsQuery() bool { return o.plan.op.Operation == ast.Query }
 
 // Response is what came of it. Data is JSON.
 type Response struct {
@@ -98,9 +102,9 @@ func (e *Engine) Prepare(p *Params) (*Operation, gqlerror.List) {
 	if plan == nil {
 		return nil, gqlerror.List{show(fault.New(fault.ValidationFailed, "operationName must be the name of one of the document's operations"))}
 	}
-	vars, coerceErr := validator.VariableValues(e.exec.Schema(), plan.op, p.Variables)
-	if coerceErr != nil {
-		return nil, gqlerror.List{variableError(e.exec.Schema(), coerceErr)}
+	vars, err := coerceVariables(e.exec.Schema(), plan.op, p.Variables)
+	if err != nil {
+		return nil, gqlerror.List{show(err)}
 	}
 	cost := plan.cost
 	if plan.varies {
@@ -109,7 +113,7 @@ func (e *Engine) Prepare(p *Params) (*Operation, gqlerror.List) {
 	if cost > e.limits.Cost {
 		return nil, gqlerror.List{show(tooComplex("it costs %d points, at most %d are allowed; ask for fewer fields or shorter lists", cost, e.limits.Cost))}
 	}
-	return &Operation{Cost: cost, text: text, doc: doc, op: plan.op, vars: vars}, nil
+	return &Operation{Cost: cost, text: text, doc: doc, plan: plan, vars: vars}, nil
 }
 
 // Execute runs the operation. It never panics.
@@ -121,10 +125,10 @@ func (e *Engine) Execute(ctx context.Context, o *Operation) (res *Response) {
 		}
 	}()
 	ctx = graphql.WithOperationContext(ctx, &graphql.OperationContext{
-		RawQuery: o.text, OperationName: o.op.Name, Doc: o.doc.ast, Operation: o.op, Variables: o.vars,
+		RawQuery: o.text, OperationName: o.plan.op.Name, Doc: o.doc.ast, Operation: o.plan.op, Variables: o.vars,
 		DisableIntrospection:   !e.introspection,
 		RecoverFunc:            e.recovered,
-		ResolverMiddleware:     resolveField,
+		ResolverMiddleware:     o.resolveField,
 		RootResolverMiddleware: resolveRoot,
 	})
 	ctx = graphql.WithResponseContext(ctx, e.present, e.recovered)
@@ -136,7 +140,25 @@ func (e *Engine) Execute(ctx context.Context, o *Operation) (res *Response) {
 	return &Response{Data: data, Errors: e.cap(errs)}
 }
 
-func resolveField(ctx context.Context, next graphql.Resolver) (any, error) { return next(ctx) }
+// resolveField runs a resolver, and writes what it returned if that is plain.
+func (o *Operation) resolveField(ctx context.Context, next graphql.Resolver) (any, error) {
+	res, err := next(ctx)
+	if err != nil || len(o.plan.plain) == 0 {
+		return res, err
+	}
+	write := o.plan.plain[graphql.GetFieldContext(ctx).Field.Field]
+	if write == nil {
+		return res, nil
+	}
+	v := reflect.ValueOf(res)
+	if !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
+		return res, nil
+	}
+	return written(write(make([]byte, 0, usualBytes), v)), nil
+}
+
+// usualBytes is room for the answer that is written most: an order of one line.
+const usualBytes = 768
 
 func resolveRoot(ctx context.Context, next graphql.RootResolver) graphql.Marshaler { return next(ctx) }
 
@@ -168,9 +190,10 @@ func (e *Engine) document(text string) (*document, gqlerror.List) {
 		return nil, validationErrors(parsed, errs)
 	}
 	doc := &document{ast: parsed, plans: make([]plan, len(parsed.Operations))}
+	planner := planner{schema: e.exec.Schema(), doc: parsed, types: e.types}
 	for i, op := range parsed.Operations {
 		p := pricer{}
-		doc.plans[i] = plan{op: op, cost: max(p.set(op.SelectionSet), 1), varies: p.varies}
+		doc.plans[i] = plan{op: op, cost: max(p.set(op.SelectionSet), 1), varies: p.varies, plain: planner.operation(op)}
 	}
 	e.documents.put(text, doc, len(text))
 	return doc, nil

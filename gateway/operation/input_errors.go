@@ -2,7 +2,6 @@ package operation
 
 import (
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 
@@ -10,10 +9,9 @@ import (
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
 	"stampede/gateway/fault"
-	"stampede/gateway/scalar"
 )
 
-// What is wrong with a document or its variables, told as the field that is
+// What is wrong with a document, told as the field that is
 // wrong and what would be right.
 
 func parseError(err error, tokens int) *gqlerror.Error {
@@ -45,38 +43,10 @@ func validationErrors(doc *ast.QueryDocument, errs gqlerror.List) gqlerror.List 
 }
 
 func literalMessage(err *gqlerror.Error, v *ast.Value) string {
-	if v.Definition == nil || v.Kind == ast.ObjectValue || v.Kind == ast.ListValue || v.Kind == ast.NullValue {
+	if v.Definition == nil || err.Rule == numbersFit || v.Kind == ast.ObjectValue || v.Kind == ast.ListValue || v.Kind == ast.NullValue {
 		return err.Message
 	}
-	if want := wantedOf(v.Definition); want != "" {
-		return "must be " + want
-	}
-	return err.Message
-}
-
-// wantedOf is what a value of a type must be, in words.
-func wantedOf(def *ast.Definition) string {
-	switch {
-	case def.Name == "Int":
-		return scalar.WantInt
-	case def.Name == "Decimal":
-		return scalar.WantDecimal
-	case def.Name == "String":
-		return "a string"
-	case def.Name == "ID":
-		return "an id, a string"
-	case def.Name == "Boolean":
-		return "true or false"
-	case def.Kind == ast.Enum:
-		names := make([]string, len(def.EnumValues))
-		for i, v := range def.EnumValues {
-			names[i] = v.Name
-		}
-		return "one of " + strings.Join(names, ", ")
-	case def.Kind == ast.InputObject:
-		return "an object"
-	}
-	return ""
+	return "must be " + wantedOf(v.Definition)
 }
 
 // locate finds the literal at a place and the path of the input field it is for.
@@ -130,44 +100,6 @@ func (l *locator) value(v *ast.Value, path ast.Path) {
 			l.value(child.Value, append(path[:len(path):len(path)], ast.PathName(child.Name)))
 		}
 	}
-}
-
-// variableError rewords what the coercion of variables says. Its path begins
-// with "variable" and the variable's name, which stands for the `input`.
-func variableError(schema *ast.Schema, err error) *gqlerror.Error {
-	located, ok := errors.AsType[*gqlerror.Error](err)
-	if !ok || len(located.Path) < 2 {
-		return show(fault.New(fault.Invalid, "variables must fit the types that the operation declares"))
-	}
-	path := located.Path[1:]
-	if len(path) > 1 {
-		path = path[1:]
-	}
-	return show(&fault.Error{Code: fault.Invalid, Message: coercionMessage(schema, located.Message), Field: pathStrings(path)})
-}
-
-func coercionMessage(schema *ast.Schema, message string) string {
-	switch message {
-	case "must be defined", "cannot be null":
-		return "must be given"
-	case "unknown field":
-		return "is not a field of this input"
-	case "enums must be ints or strings":
-		return "must be the name of an enum value, a string"
-	}
-	for _, marker := range [...]string{" is not a valid ", " as ", "must be a "} {
-		i := strings.LastIndex(message, marker)
-		if i < 0 {
-			continue
-		}
-		name, _, _ := strings.Cut(message[i+len(marker):], ",")
-		if def := schema.Types[name]; def != nil {
-			if want := wantedOf(def); want != "" {
-				return "must be " + want
-			}
-		}
-	}
-	return fmt.Sprintf("must fit its type: %s", message)
 }
 
 func itoa(i int) string { return strconv.Itoa(i) }

@@ -3,7 +3,6 @@ package operation
 import (
 	"context"
 	"errors"
-	"strings"
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/vektah/gqlparser/v2/ast"
@@ -77,8 +76,8 @@ func (e *Engine) presentBare(ctx context.Context, path ast.Path, err error) *gql
 	if f, known := fault.Of(err); known {
 		return show(f)
 	}
-	if depth := fieldDepth(ctx); len(path) > depth { // coercing an argument failed: gqlgen's own words
-		return show(&fault.Error{Code: fault.Invalid, Message: "must be " + wanted(err.Error()), Field: inputField(path, depth)})
+	if depth := fieldDepth(ctx); len(path) > depth { // an argument that validation let through
+		return show(&fault.Error{Code: fault.Invalid, Message: "must be of the type that the schema says", Field: inputField(path, depth)})
 	}
 	e.reporter.Failed(ctx, path.String(), err)
 	return e.internal(ctx).show()
@@ -89,15 +88,6 @@ func fieldDepth(ctx context.Context) int {
 		return len(field.Path())
 	}
 	return 0
-}
-
-// wanted rewords the only errors of generated unmarshallers that get past
-// validation: an enum in the wrong case.
-func wanted(message string) string {
-	if _, enum, ok := strings.Cut(message, " is not a valid "); ok {
-		return "a value of " + enum + ", in capitals"
-	}
-	return "of the type that the schema says"
 }
 
 // inputField is the path of an input as UserError.field has it: below the

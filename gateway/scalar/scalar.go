@@ -93,12 +93,17 @@ func UnmarshalID(v any) (string, error) {
 // depends on the currency beside it, so package money judges that.
 type Decimal string
 
-// MarshalGQL implements graphql.Marshaler. A Decimal holds digits, a sign and a point only.
+// MarshalGQL implements graphql.Marshaler.
 func (d Decimal) MarshalGQL(w io.Writer) {
 	var buf [32]byte
-	b := append(buf[:0], '"')
+	_, _ = w.Write(d.AppendGQL(buf[:0]))
+}
+
+// AppendGQL appends the JSON. A Decimal holds digits, a sign and a point only.
+func (d Decimal) AppendGQL(b []byte) []byte {
+	b = append(b, '"')
 	b = append(b, d...)
-	_, _ = w.Write(append(b, '"'))
+	return append(b, '"')
 }
 
 // UnmarshalGQL implements graphql.Unmarshaler: a float is refused, because it has lost digits already.
@@ -120,9 +125,14 @@ type DateTime int64
 // MarshalGQL implements graphql.Marshaler.
 func (t DateTime) MarshalGQL(w io.Writer) {
 	var buf [40]byte
-	b := append(buf[:0], '"')
+	_, _ = w.Write(t.AppendGQL(buf[:0]))
+}
+
+// AppendGQL appends the JSON.
+func (t DateTime) AppendGQL(b []byte) []byte {
+	b = append(b, '"')
 	b = time.UnixMilli(int64(t)).UTC().AppendFormat(b, "2006-01-02T15:04:05.000Z")
-	_, _ = w.Write(append(b, '"'))
+	return append(b, '"')
 }
 
 // UnmarshalGQL implements graphql.Unmarshaler. No input of this schema takes a
@@ -145,11 +155,15 @@ type JSON string
 
 // MarshalGQL implements graphql.Marshaler.
 func (j JSON) MarshalGQL(w io.Writer) {
+	_, _ = w.Write(j.AppendGQL(nil))
+}
+
+// AppendGQL appends the text, which is JSON already.
+func (j JSON) AppendGQL(b []byte) []byte {
 	if j == "" {
-		_, _ = io.WriteString(w, "null")
-		return
+		return append(b, "null"...)
 	}
-	_, _ = io.WriteString(w, string(j))
+	return append(b, j...)
 }
 
 // UnmarshalGQL implements graphql.Unmarshaler. Keys come out sorted, so that
