@@ -147,6 +147,9 @@ func (s *Server) Stop(timeout time.Duration) error {
 	}
 }
 
+// PID is the process's id.
+func (s *Server) PID() int { return s.cmd.Process.Pid }
+
 // Exited is closed when the process is gone.
 func (s *Server) Exited() <-chan struct{} { return s.exited }
 
