@@ -66,7 +66,9 @@ type Gateway struct {
 }
 
 // New wires a gateway.
-func New(c Config) (*Gateway, error) {
+func New(c Config) (*Gateway, error) { return wire(c, types()) }
+
+func wire(c Config, t operation.Types) (*Gateway, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
@@ -78,7 +80,7 @@ func New(c Config) (*Gateway, error) {
 	root := resolve.New(resolve.Config{Caller: c.Caller, Views: c.Views, Accounts: c.Accounts, HoldFor: c.HoldFor, Clock: c.Clock, Logger: c.Logger})
 	engine := operation.New(
 		graph.NewExecutableSchema(graph.Config{Schema: parsed, Resolvers: root, Directives: graph.DirectiveRoot{Auth: resolve.Auth}}),
-		operation.Options{Limits: c.Limits.Operation, Introspection: c.DevTools, Reporter: reporter{c.Logger}, Types: types()},
+		operation.Options{Limits: c.Limits.Operation, Introspection: c.DevTools, Reporter: reporter{c.Logger}, Types: t},
 	)
 	g.handler, err = httpapi.New(httpapi.Config{
 		Engine: engine, Limits: c.Limits.HTTP, MaxCost: engine.MaxCost(), Identify: g.identify,
