@@ -60,9 +60,9 @@ func (c *benchCmd) Validate() faults {
 	if c.Duration < time.Second || c.Duration > maxBenchDuration {
 		wrong.add("duration", "is %s; 1s to %s is right", c.Duration, maxBenchDuration)
 	}
-	checkRange(&wrong, "concurrency", c.Concurrency, 1, maxConcurrency)
-	checkRange(&wrong, "skus", c.SKUs, 1, maxBenchSKUs)
-	checkRange(&wrong, "customers", c.Customers, 1, maxCustomers)
+	checkCount(&wrong, "concurrency", c.Concurrency, maxConcurrency)
+	checkCount(&wrong, "skus", c.SKUs, maxBenchSKUs)
+	checkCount(&wrong, "customers", c.Customers, maxCustomers)
 	checkOneOf(&wrong, "lane", c.Lane, "place", "read")
 	if c.SigningKeys != "" {
 		if _, err := os.Stat(c.SigningKeys); err != nil {

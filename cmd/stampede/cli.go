@@ -253,7 +253,7 @@ func (m intMapper) Decode(ctx *kong.DecodeContext, target reflect.Value) error {
 	n, err := strconv.Atoi(text)
 	if err != nil {
 		m.faults.record(ctx.Value, target, fmt.Sprintf("%q is not a whole number", text))
-		return nil
+		return nil //nolint:nilerr // reported with all the others
 	}
 	m.faults.record(ctx.Value, target, "")
 	target.SetInt(int64(n))
@@ -270,7 +270,7 @@ func (m durationMapper) Decode(ctx *kong.DecodeContext, target reflect.Value) er
 	d, err := time.ParseDuration(text)
 	if err != nil {
 		m.faults.record(ctx.Value, target, fmt.Sprintf("%q is not a duration such as 30s or 2m", text))
-		return nil
+		return nil //nolint:nilerr // reported with all the others
 	}
 	m.faults.record(ctx.Value, target, "")
 	target.SetInt(int64(d))
@@ -292,7 +292,7 @@ func (m boolMapper) Decode(ctx *kong.DecodeContext, target reflect.Value) error 
 	b, err := strconv.ParseBool(strings.ToLower(text))
 	if err != nil {
 		m.faults.record(ctx.Value, target, fmt.Sprintf("%q is neither true nor false", text))
-		return nil
+		return nil //nolint:nilerr // reported with all the others
 	}
 	m.faults.record(ctx.Value, target, "")
 	target.SetBool(b)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"strings"
 	"testing"
@@ -17,7 +18,9 @@ func parseFor(t *testing.T, env map[string]string, args ...string) (*parsed, err
 	for _, one := range os.Environ() {
 		if name, _, _ := strings.Cut(one, "="); strings.HasPrefix(name, envPrefix+"_") {
 			t.Setenv(name, "") // restored after the test
-			os.Unsetenv(name)
+			if err := os.Unsetenv(name); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	for name, value := range env {
@@ -90,8 +93,8 @@ func TestAllFaultsAreListedAtOnce(t *testing.T) {
 	_, err := parseFor(t, env, "serve", "--admin-listen=host:99999", "--kafka-listen=x", "--mongo=postgres://u:hunter2@db/x", "--mongo-database=a b",
 		"--kafka=b1:9092,b2", "--kafka-replication=0", "--events-format=xml", "--node-name=-x", "--bootstrap-admin=nobody", "--allowed-origins=shop.example/x",
 		"--payments=stripe", "--log-level=loud", "--log-format=yaml", "--dev-tools=maybe", "--data-dir=", "--cluster-listen=:1", "--kafka-commands=x")
-	wrong, ok := err.(faults)
-	if !ok {
+	var wrong faults
+	if !errors.As(err, &wrong) {
 		t.Fatalf("%T: %v", err, err)
 	}
 	for _, line := range []string{
@@ -253,7 +256,8 @@ func TestConfigCheckListsFaultsToo(t *testing.T) {
 	}
 	var out bytes.Buffer
 	err = p.command.Run(t.Context(), streams{out: &out})
-	if wrong, ok := err.(faults); !ok || len(wrong) != 2 || !strings.Contains(out.String(), "--listen") {
+	var wrong faults
+	if !errors.As(err, &wrong) || len(wrong) != 2 || !strings.Contains(out.String(), "--listen") {
 		t.Errorf("%v\n%s", err, &out)
 	}
 }

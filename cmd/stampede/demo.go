@@ -55,10 +55,10 @@ const (
 // Validate lists everything that is wrong with the configuration.
 func (c *demoCmd) Validate() faults {
 	var wrong faults
-	checkRange(&wrong, "units", c.Units, 1, maxDemoUnits)
-	checkRange(&wrong, "shoppers", c.Shoppers, 1, maxDemoShoppers)
-	checkRange(&wrong, "concurrency", c.Concurrency, 1, maxConcurrency)
-	checkRange(&wrong, "skus", c.SKUs, 1, maxDemoSKUs)
+	checkCount(&wrong, "units", c.Units, maxDemoUnits)
+	checkCount(&wrong, "shoppers", c.Shoppers, maxDemoShoppers)
+	checkCount(&wrong, "concurrency", c.Concurrency, maxConcurrency)
+	checkCount(&wrong, "skus", c.SKUs, maxDemoSKUs)
 	if c.Units >= 1 && c.SKUs > c.Units && c.SKUs <= maxDemoSKUs {
 		wrong.add("skus", "is %d, but there are only %d units to spread over them", c.SKUs, c.Units)
 	}
@@ -191,7 +191,7 @@ func (s *demoServer) start(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ports[0] == "" {
-		ports, err := quietPorts(len(s.ports))
+		ports, err := quietPorts(ctx, len(s.ports))
 		if err != nil {
 			return err
 		}

@@ -148,7 +148,7 @@ func (f *nodeFlags) validate() faults {
 	default:
 		wrong.add("payments", "%q is not a payment provider; simulator is", f.Payments)
 	}
-	checkRange(&wrong, "hold-minutes", f.HoldMinutes, 1, maxHoldMinutes)
+	checkCount(&wrong, "hold-minutes", f.HoldMinutes, maxHoldMinutes)
 	f.logFlags.validate(&wrong)
 	f.laterFlags.validate(&wrong)
 	return wrong
@@ -198,7 +198,7 @@ func (f *brokerFlags) validate(wrong *faults) {
 		checkAddress(wrong, "kafka", broker, false)
 	}
 	checkAddress(wrong, "kafka-listen", f.KafkaListen, true)
-	checkRange(wrong, "kafka-replication", f.KafkaReplication, 1, maxReplication)
+	checkCount(wrong, "kafka-replication", f.KafkaReplication, maxReplication)
 	if len(f.Kafka) == 0 && f.KafkaReplication > 1 && f.KafkaReplication <= maxReplication {
 		wrong.add("kafka-replication", "is %d, but the embedded broker is one broker; give --kafka or 1", f.KafkaReplication)
 	}
@@ -259,9 +259,9 @@ func checkOrigin(wrong *faults, origin string) {
 	}
 }
 
-func checkRange(wrong *faults, flag string, n, lowest, highest int) {
-	if n < lowest || n > highest {
-		wrong.add(flag, "is %d; %d to %d is right", n, lowest, highest)
+func checkCount(wrong *faults, flag string, n, highest int) {
+	if n < 1 || n > highest {
+		wrong.add(flag, "is %d; 1 to %d is right", n, highest)
 	}
 }
 

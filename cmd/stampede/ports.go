@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"math/rand/v2"
 	"net"
@@ -19,14 +20,15 @@ const (
 // restart. A port that the system picks (port 0) lies where it also takes the
 // ports of outgoing connections from: while the server is down, a shopper that
 // calls in vain could be sitting on it.
-func quietPorts(n int) ([]string, error) {
+func quietPorts(ctx context.Context, n int) ([]string, error) {
+	var lc net.ListenConfig
 	var ports []string
 	for range portTries {
 		if len(ports) == n {
 			return ports, nil
 		}
 		port := strconv.Itoa(lowestQuietPort + rand.IntN(highestQuietPort-lowestQuietPort))
-		listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", port))
+		listener, err := lc.Listen(ctx, "tcp", net.JoinHostPort("127.0.0.1", port))
 		if err != nil {
 			continue
 		}

@@ -41,7 +41,7 @@ func runNode(ctx context.Context, config nodeConfig, std streams, welcome func(c
 	n, err := startNode(ctx, config, log)
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil // told to end while starting
+			return nil //nolint:nilerr // told to end while starting
 		}
 		return err
 	}

@@ -44,7 +44,7 @@ var ErrEarlyExit = errors.New("the server ended before it was ready")
 // standard input is a pipe that closes when this process ends, however it
 // ends: a server that is told to watch it cannot be left behind.
 func Start(ctx context.Context, c Command) (*Server, error) {
-	cmd := exec.Command(c.Path, c.Args...)
+	cmd := exec.Command(c.Path, c.Args...) //nolint:gosec,noctx // this same program; it is ended by Stop and Kill
 	cmd.Env = c.Env
 	s := &Server{cmd: cmd, exited: make(chan struct{}), tail: &tail{}}
 	cmd.Stderr = s.tail
@@ -83,7 +83,7 @@ func Start(ctx context.Context, c Command) (*Server, error) {
 		}
 		return s, nil
 	case <-s.exited:
-		return nil, fmt.Errorf("%w: %v\n%s", ErrEarlyExit, s.err, s.Stderr())
+		return nil, fmt.Errorf("%w: %w\n%s", ErrEarlyExit, s.err, s.Stderr())
 	case <-ctx.Done():
 		s.Kill()
 		return nil, fmt.Errorf("wait for the server to be ready: %w\n%s", ctx.Err(), s.Stderr())

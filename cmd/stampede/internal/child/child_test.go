@@ -36,12 +36,12 @@ func TestMain(m *testing.M) {
 	case "stubborn":
 		signal.Ignore(syscall.SIGTERM)
 		ready()
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 	case "broken":
 		fmt.Fprintln(os.Stderr, "no such disk")
 		os.Exit(3)
 	case "mute":
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 	case "watching":
 		ready()
 		fmt.Fprintln(os.Stderr, os.Getpid())
@@ -53,10 +53,10 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 		for s.Stderr() == "" {
-			time.Sleep(time.Millisecond)
+			<-time.After(time.Millisecond)
 		}
 		fmt.Println(strings.TrimSpace(s.Stderr()))
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 	}
 	os.Exit(0)
 }
@@ -136,14 +136,18 @@ func TestTheServerDoesNotOutliveItsParent(t *testing.T) {
 	if err := syscall.Kill(pid, 0); err != nil {
 		t.Fatalf("the server is not there to begin with: %v", err)
 	}
-	parent.Process.Kill()
-	parent.Wait()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	if err := parent.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = parent.Wait() // killed
+	ticker := time.NewTicker(5 * time.Millisecond)
+	defer ticker.Stop()
+	for deadline := time.Now().Add(10 * time.Second); ; <-ticker.C {
 		if gone(pid) {
 			return
 		}
 		if time.Now().After(deadline) {
-			syscall.Kill(pid, syscall.SIGKILL)
+			_ = syscall.Kill(pid, syscall.SIGKILL)
 			t.Fatal("the server outlived its parent")
 		}
 	}

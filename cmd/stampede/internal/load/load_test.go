@@ -68,7 +68,9 @@ func TestRunRepeatsWithTheSameKey(t *testing.T) {
 		try := tries[key]
 		mu.Unlock()
 		var index int
-		fmt.Sscanf(key, "key-%d", &index)
+		if _, err := fmt.Sscanf(key, "key-%d", &index); err != nil {
+			t.Error(err)
+		}
 		if try == 1 {
 			switch index % 5 {
 			case 0:

@@ -34,7 +34,7 @@ func (s *Sale) ReadEvents(ctx context.Context, brokers []string) error {
 		ReadBackoffMin: 20 * time.Millisecond, ReadBackoffMax: 250 * time.Millisecond,
 		JoinGroupBackoff: 250 * time.Millisecond, CommitInterval: time.Second,
 	})
-	defer reader.Close()
+	defer func() { _ = reader.Close() }() // what it still has to say comes after the proof
 	c := consumer{reader: reader, brokers: brokers, topics: topics, positions: map[partition]int64{}}
 
 	patient, cancel := context.WithTimeout(ctx, eventsPatience)

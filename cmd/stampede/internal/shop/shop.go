@@ -118,7 +118,7 @@ func AppendCatalogue(dst []byte) []byte {
 // appendJSON appends a string as JSON. Strings that need no escaping, which
 // are all of the hot ones, cost no allocation.
 func appendJSON(dst []byte, s string) []byte {
-	for i := 0; i < len(s); i++ {
+	for i := range len(s) {
 		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= 0x7f {
 			quoted, err := json.Marshal(s)
 			if err != nil {

@@ -1,0 +1,299 @@
+package main
+
+// How each part of a node is made. What order they are started in, and how they
+// end, is in node.go.
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"stampede/actors"
+	"stampede/actors/entity"
+	"stampede/cluster"
+	"stampede/cmd/stampede/internal/admin"
+	"stampede/cmd/stampede/internal/catalogue"
+	"stampede/events"
+	"stampede/events/broker"
+	"stampede/events/cloudevents"
+	"stampede/events/publisher"
+	"stampede/events/views"
+	"stampede/gateway"
+	"stampede/gateway/auth"
+	"stampede/gateway/web"
+	"stampede/payments"
+	"stampede/persistence"
+	"stampede/persistence/commitlog"
+	"stampede/persistence/sqlite"
+)
+
+// quietAfterCrash is how long the log of a dead incarnation must show nothing
+// new: longer than one of its writes can still take to appear in a database on
+// the network. The embedded store's lock makes it certain at once.
+const quietAfterCrash = 6 * time.Second
+
+func (n *node) openStore(ctx context.Context) (persistence.Store, error) {
+	open := n.openEmbedded
+	if n.config.Mongo != "" {
+		open = n.openMongo
+	}
+	store, err := open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	n.onClose("store", closeLogFor, func(context.Context) error { return store.Close() })
+	n.admin.Require(admin.Part{Name: "store", Check: store.Ping})
+	return store, nil
+}
+
+func (n *node) openMongo(context.Context) (persistence.Store, error) {
+	return nil, errors.New("--mongo: the MongoDB store is not in this version yet")
+}
+
+func (n *node) openEmbedded(ctx context.Context) (persistence.Store, error) {
+	store, err := sqlite.Open(ctx, n.config.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	for _, file := range store.Repaired() {
+		n.log.Warn("a file of the store was made anew from the journal", slog.String("file", file))
+	}
+	return store, nil
+}
+
+// openLog opens the log and starts its readers.
+func (n *node) openLog(ctx context.Context, store persistence.Store, name string) (*commitlog.Log, error) {
+	inFlight := 2 // SQLite has one writer: the second batch is ready when the first is done
+	if n.config.Mongo != "" {
+		inFlight = 4
+	}
+	journal, err := commitlog.Open(ctx, store, name, commitlog.Options{MaxInFlight: inFlight, Logger: n.log})
+	if err != nil {
+		return nil, err
+	}
+	// The log ends before its readers do: they read it to its end.
+	readersErr := n.startReaders(store, journal)
+	n.onClose("commit log", closeLogFor, journal.Close)
+	return journal, errors.Join(readersErr, commitlog.Register(n.registry, journal))
+}
+
+func (n *node) startBroker() error {
+	if len(n.config.Kafka) > 0 {
+		n.kafka = strings.Join(n.config.Kafka, ",")
+		return nil
+	}
+	b, err := broker.Start(broker.Config{Dir: filepath.Join(n.config.DataDir, "broker"), Listen: n.config.KafkaListen, Logger: n.log})
+	if err != nil {
+		return err
+	}
+	n.kafka = b.Addr()
+	n.onClose("embedded broker", closeReadersFor, func(context.Context) error { return b.Close() })
+	return nil
+}
+
+// startReaders starts what follows the log: the publisher and the views.
+func (n *node) startReaders(store persistence.Store, journal *commitlog.Log) error {
+	format, err := cloudevents.ParseFormat(n.config.EventsFormat)
+	if err != nil {
+		return err
+	}
+	topics := map[string]string(nil)
+	if len(n.config.Kafka) == 0 {
+		topics = broker.TopicConfig()
+	}
+	brokers := n.config.Kafka
+	if len(brokers) == 0 {
+		brokers = []string{n.kafka}
+	}
+	publish, err := publisher.New(publisher.Config{
+		Brokers: brokers, ClientID: "stampede", Replication: n.config.KafkaReplication, TopicConfig: topics, Format: format,
+		Log: n.readerConfig(store, journal, publisher.ReaderName), Settled: journal.Settled, Registerer: n.registry, Logger: n.log,
+	})
+	if err != nil {
+		return err
+	}
+	n.follow("publisher", publish.Run)
+	project, err := views.New(views.Config{
+		Log: n.readerConfig(store, journal, views.ReaderName), Views: store, Streams: store, Registerer: n.registry, Logger: n.log,
+	})
+	if err != nil {
+		return err
+	}
+	n.follow("views", project.Run)
+	return nil
+}
+
+func (n *node) readerConfig(store persistence.Store, journal *commitlog.Log, name string) events.Config {
+	quiet := time.Duration(0)
+	if n.config.Mongo != "" {
+		quiet = quietAfterCrash
+	}
+	return events.Config{
+		Journal: store, Watermarks: store, Epoch: journal.Epoch(), Source: journal.Follow(name, 0), Ended: commitlog.ErrClosed,
+		Quiet: quiet, Logger: n.log,
+	}
+}
+
+// follow runs a reader of the log until the log's end. When it is closed the
+// log has ended, and the reader gets a while to finish what it has read.
+func (n *node) follow(name string, run func(context.Context) error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() {
+		err := run(ctx)
+		if err != nil && ctx.Err() == nil {
+			n.fail(fmt.Errorf("%s: %w", name, err))
+		}
+		ended <- err
+	}()
+	n.onClose(name, closeReadersFor, func(closing context.Context) error {
+		defer cancel()
+		select {
+		case err := <-ended:
+			return err
+		case <-closing.Done():
+			cancel()
+			return <-ended
+		}
+	})
+}
+
+// fail reports the first part that ended by itself.
+func (n *node) fail(err error) {
+	select {
+	case n.failed <- err:
+	default:
+	}
+}
+
+func (n *node) startActors(store persistence.Store, journal *commitlog.Log) *cluster.Node {
+	caller := &lateCaller{}
+	rt := &entity.Runtime{
+		Log: journal, Store: store, Asker: caller, Clock: time.Now, Logger: n.log, Limits: entity.DefaultLimits(), Metrics: entity.NewMetrics(n.registry),
+	}
+	ports := map[string]cluster.Caller{"payment": payments.Port{Provider: payments.NewSimulator()}}
+	hosted := cluster.NewNode(n.log, actors.Kinds(rt), ports, cluster.DefaultOptions())
+	caller.Caller = hosted
+	n.onClose("actors", closeActorsFor, hosted.Close)
+
+	ctx, cancel := context.WithCancel(context.Background())
+	var waking sync.WaitGroup
+	waking.Go(func() { hosted.WakeDue(ctx, time.Now, reminders{store}) })
+	n.onClose("reminders", closeReadersFor, func(context.Context) error {
+		cancel()
+		waking.Wait()
+		return nil
+	})
+	return hosted
+}
+
+// lateCaller closes the circle between the runtime, whose actors ask each
+// other, and the node, which carries what they ask. It is set before the first
+// call.
+type lateCaller struct{ cluster.Caller }
+
+// reminders are the actors that have something to do, as the views list them.
+type reminders struct{ views persistence.Views }
+
+// Due implements cluster.Reminders.
+func (r reminders) Due(ctx context.Context, before time.Time, limit int) ([]entity.Address, error) {
+	rows, err := r.views.DueRows(ctx, before, limit)
+	if err != nil {
+		return nil, err
+	}
+	due := make([]entity.Address, len(rows))
+	for i, row := range rows {
+		due[i] = entity.Address{Kind: row.Kind, ID: row.ID}
+	}
+	return due, nil
+}
+
+// accountSecretSetting names the secret that account ids are derived with: one
+// for all nodes of a store, for ever.
+const accountSecretSetting = "account-secret"
+
+func (n *node) openAccounts(ctx context.Context, store persistence.Store, caller cluster.Caller) (*auth.Accounts, *auth.Keys, error) {
+	directory := n.config.SigningKeys
+	if directory == "" {
+		directory = filepath.Join(n.config.DataDir, "signing-keys")
+	}
+	keys, err := auth.LoadKeys(directory)
+	if err != nil {
+		return nil, nil, err
+	}
+	fresh := make([]byte, auth.SecretBytes)
+	_, _ = rand.Read(fresh) // never fails
+	kept, err := store.Setting(ctx, accountSecretSetting, fresh)
+	if err != nil {
+		return nil, nil, fmt.Errorf("account secret: %w", err)
+	}
+	n.tokens = auth.NewTokens(keys, auth.TokenOptions{})
+	passwords := auth.NewPasswords(max(1, runtime.GOMAXPROCS(0)/2), passwordQueue)
+	return auth.NewAccounts(caller, n.tokens, passwords, kept, time.Now), keys, nil
+}
+
+func (n *node) gateway(store persistence.Store, caller cluster.Caller, accounts *auth.Accounts, keys *auth.Keys) (http.Handler, error) {
+	storefront, err := web.Storefront()
+	if err != nil {
+		return nil, err
+	}
+	console, err := web.Console()
+	if err != nil {
+		return nil, err
+	}
+	g, err := gateway.New(gateway.Config{
+		Caller: caller, Views: store, Accounts: accounts, Tokens: n.tokens, Keys: keys, HoldFor: n.config.holdFor(),
+		AllowedOrigins: n.config.Origins, DevTools: n.config.devTools, Storefront: storefront, Console: console, Logger: n.log, Clock: time.Now,
+	})
+	if err != nil {
+		return nil, err
+	}
+	duration := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "stampede_http_request_duration_seconds", Help: "Time to answer a request on the public listener.",
+		Buckets: []float64{.0005, .001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10},
+	}, []string{"code"})
+	n.registry.MustRegister(duration)
+	handler := promhttp.InstrumentHandlerDuration(duration, g.Handler())
+	if !n.config.samplePictures {
+		return handler, nil
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET "+catalogue.ImagePath, catalogue.Images())
+	mux.Handle("/", handler)
+	return mux, nil
+}
+
+// ensureOperator makes the operator of --bootstrap-admin if there is none.
+func (n *node) ensureOperator(ctx context.Context, accounts *auth.Accounts) error {
+	if n.config.BootAdmin == "" {
+		return nil
+	}
+	started := time.Now()
+	user, refusal, err := accounts.EnsureAdmin(ctx, n.config.BootAdmin, string(n.config.bootPassword))
+	if err != nil {
+		return fmt.Errorf("operator of --bootstrap-admin: %w", err)
+	}
+	if refusal != nil {
+		return fmt.Errorf("operator of --bootstrap-admin: %s", refusal.GetMessage())
+	}
+	n.operator = user.GetId()
+	n.operatorMade = user.GetCreatedAtMs() >= started.UnixMilli()
+	return nil
+}
+
+// operatorToken is an access token of the operator of --bootstrap-admin.
+func (n *node) operatorToken() (string, error) {
+	token, _, err := n.tokens.Issue(n.operator, []auth.Role{auth.Customer, auth.Staff, auth.Operator}, time.Now())
+	return token, err
+}

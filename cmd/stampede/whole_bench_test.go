@@ -1,0 +1,120 @@
+package main
+
+// The whole against nothing: placeOrder over HTTP on a real node, its store,
+// its actors and its events included, beside an empty gqlgen mutation, in the
+// same process, from the same load generator, in turns.
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http/httptest"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"stampede/cmd/stampede/internal/load"
+	"stampede/cmd/stampede/internal/shop"
+	"stampede/gateway/auth"
+	"stampede/gateway/baseline"
+	"stampede/internal/testservers"
+)
+
+const (
+	wholeConnections = 64
+	wholeRounds      = 4
+)
+
+// BenchmarkPlaceOrder reports orders/s, empty mutations/s and their ratio
+// (x/empty), e.g.
+//
+//	go test ./cmd/stampede -run '^$' -bench PlaceOrder -benchtime 20000x
+func BenchmarkPlaceOrder(b *testing.B) {
+	b.Run("store=sqlite", func(b *testing.B) { wholeBench(b, nodeFlags{}) })
+	b.Run("store=mongo", func(b *testing.B) {
+		wholeBench(b, nodeFlags{
+			storeFlags:  storeFlags{Mongo: secretURI(testservers.Mongo(b)), MongoDatabase: "whole"},
+			brokerFlags: brokerFlags{Kafka: []string{testservers.Kafka(b)}},
+		})
+	})
+}
+
+func wholeBench(b *testing.B, flags nodeFlags) {
+	flags.Listen, flags.AdminListen, flags.KafkaListen = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
+	flags.DataDir, flags.NodeName, flags.Payments, flags.HoldMinutes = b.TempDir(), "bench", "simulator", 10
+	flags.KafkaReplication, flags.EventsFormat = 1, "json"
+	n, err := startNode(b.Context(), nodeConfig{nodeFlags: flags}, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := n.Close(); err != nil {
+			b.Error(err)
+		}
+	})
+	sku, token := wholeShop(b, n)
+	empty := httptest.NewServer(baseline.Stock())
+	defer empty.Close()
+	requests := max(b.N/wholeRounds, wholeConnections)
+	var orders, nothings time.Duration
+	place := shop.JudgePlaceOrder
+	nothing := func(status int, _ time.Duration, _ []byte) shop.Answer { return shop.Answer{Accepted: status == 200} }
+	var latency *load.Report
+	for round := range wholeRounds {
+		nothings += wholeLoad(b, empty.URL, requests, nothing, func(t *load.Task, _ int64) { t.Body = append(t.Body[:0], baseline.Body...) }).Elapsed
+		latency = wholeLoad(b, n.url, requests, place, func(t *load.Task, i int64) {
+			t.Token = token
+			t.Body = shop.AppendPlaceOrder(t.Body[:0], fmt.Sprintf("whole-%d-%d", round, i), sku, 1)
+		})
+		orders += latency.Elapsed
+	}
+	total := float64(requests * wholeRounds)
+	b.ReportMetric(total/orders.Seconds(), "orders/s")
+	b.ReportMetric(total/nothings.Seconds(), "empty/s")
+	b.ReportMetric(nothings.Seconds()/orders.Seconds(), "x/empty")
+	b.ReportMetric(latency.Millis(50), "p50-ms")
+	b.ReportMetric(latency.Millis(99), "p99-ms")
+}
+
+// wholeShop makes a SKU with stock for everyone, and a shopper's token.
+func wholeShop(b *testing.B, n *node) (sku, token string) {
+	b.Helper()
+	staff, _, err := n.tokens.Issue("usr_staff", []auth.Role{auth.Customer, auth.Staff}, time.Now())
+	if err != nil {
+		b.Fatal(err)
+	}
+	name := "whole-" + randomHex(4)
+	err = shop.NewClient(n.url, staff).CreateProduct(b.Context(), name, shop.Product{
+		Slug: name, Name: "Whole", Variants: []shop.Variant{{SKU: name, Name: "Whole", Price: shop.Money{Amount: "19.90", Currency: "EUR"}, Stock: benchStock}},
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	if token, _, err = n.tokens.Issue("usr_shopper", []auth.Role{auth.Customer}, time.Now()); err != nil {
+		b.Fatal(err)
+	}
+	return name, token
+}
+
+func wholeLoad(b *testing.B, url string, requests int, judge func(int, time.Duration, []byte) shop.Answer, fill func(*load.Task, int64)) *load.Report {
+	b.Helper()
+	var next atomic.Int64
+	ctx, cancel := context.WithTimeout(b.Context(), 5*time.Minute)
+	defer cancel()
+	r, err := load.Run(ctx, load.Options{
+		URL: url, Concurrency: wholeConnections, Judge: judge,
+		Next: func(t *load.Task) bool {
+			i := next.Add(1)
+			fill(t, i)
+			return i <= int64(requests)
+		},
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	if r.Accepted != int64(requests) {
+		b.Fatalf("%d of %d accepted: refused %v, failed %v, lost %v", r.Accepted, requests, r.Refused, r.Failed, r.Lost)
+	}
+	return r
+}
