@@ -58,7 +58,7 @@ type encoder struct {
 }
 
 func newEncoder(c compress.Compression) *encoder {
-	return &encoder{codec: c.Codec(), attrs: uint16(c)}
+	return &encoder{codec: c.Codec(), attrs: uint16(c)} //nolint:gosec // one of five small numbers
 }
 
 // encode returns the batch behind its length in four bytes, as a produce
@@ -83,11 +83,12 @@ func (e *encoder) encode(items []*item, s session, sequence int32, now time.Time
 		}
 		out = w.b
 	}
-	binary.BigEndian.PutUint32(out, uint32(len(out)-sizePrefixBytes))
+	binary.BigEndian.PutUint32(out, uint32(len(out)-sizePrefixBytes)) //nolint:gosec // BatchBytes bounds it
 	fillHeader(out[sizePrefixBytes:], e.attrs, len(items), s, sequence, now)
 	return out, nil
 }
 
+//nolint:gosec // sizes and counts are bounded by Limits; the rest are bit patterns
 func fillHeader(b []byte, attrs uint16, records int, s session, sequence int32, now time.Time) {
 	be := binary.BigEndian
 	be.PutUint32(b[batchLengthOffset:], uint32(len(b)-batchLengthOffset-4))

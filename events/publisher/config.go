@@ -131,6 +131,9 @@ func (c *Config) validate() error {
 	if c.Replication < 0 || c.Replication > 1<<15-1 {
 		errs = append(errs, fmt.Errorf("replication %d: want 1 or more, or 0 for the brokers' default", c.Replication))
 	}
+	if t := c.Limits.RequestTimeout; t < 0 || t > time.Hour {
+		errs = append(errs, fmt.Errorf("request timeout %v: want up to an hour", t))
+	}
 	if _, err := c.compression(); err != nil {
 		errs = append(errs, err)
 	}

@@ -111,7 +111,7 @@ func (l *fakeLink) produce(ctx context.Context, leader int, batches []outgoing) 
 	}
 	out := make([]error, len(batches))
 	for i, b := range batches {
-		if l.leader(b.partition) != leader {
+		if l.leader(int(b.partition)) != leader {
 			out[i] = kafka.NotLeaderForPartition
 			continue
 		}
@@ -202,7 +202,7 @@ func decode(t *testing.T, b outgoing, r *protocol.Record) stored {
 		}
 		return out
 	}
-	m := stored{topic: b.topic, partition: b.partition, key: string(read(r.Key)), headers: make(map[string]string), at: time.Now()}
+	m := stored{topic: b.topic, partition: int(b.partition), key: string(read(r.Key)), headers: make(map[string]string), at: time.Now()}
 	if m.null = r.Value == nil; !m.null {
 		m.value = read(r.Value)
 	}

@@ -33,7 +33,7 @@ type link interface {
 // outgoing is an encoded batch and where it goes.
 type outgoing struct {
 	topic     string
-	partition int
+	partition int32
 	raw       []byte
 }
 
@@ -113,16 +113,16 @@ func (l *kafkaLink) newSession(ctx context.Context) (session, error) {
 	if res.Error != nil {
 		return session{}, res.Error
 	}
-	return session{id: int64(res.Producer.ProducerID), epoch: int16(res.Producer.ProducerEpoch)}, nil
+	return session{id: int64(res.Producer.ProducerID), epoch: int16(res.Producer.ProducerEpoch)}, nil //nolint:gosec // it came as one
 }
 
 // produce goes past kafka.Client.RawProduce, which takes one partition a
 // request.
 func (l *kafkaLink) produce(ctx context.Context, _ int, batches []outgoing) ([]error, error) {
-	req := &rawproduce.Request{Acks: acksAll, Timeout: int32(l.cfg.Limits.RequestTimeout.Milliseconds())}
+	req := &rawproduce.Request{Acks: acksAll, Timeout: int32(l.cfg.Limits.RequestTimeout.Milliseconds())} //nolint:gosec // validated
 	for _, b := range batches {
 		part := rawproduce.RequestPartition{
-			Partition: int32(b.partition), RecordSet: protocol.RawRecordSet{Reader: bytes.NewReader(b.raw)},
+			Partition: b.partition, RecordSet: protocol.RawRecordSet{Reader: bytes.NewReader(b.raw)},
 		}
 		if n := len(req.Topics); n > 0 && req.Topics[n-1].Topic == b.topic {
 			req.Topics[n-1].Partitions = append(req.Topics[n-1].Partitions, part)
@@ -157,7 +157,7 @@ func outcomes(answer *produce.Response, batches []outgoing) []error {
 	}
 	out := make([]error, len(batches))
 	for i, b := range batches {
-		code, ok := codes[key{b.topic, int32(b.partition)}]
+		code, ok := codes[key{b.topic, b.partition}]
 		switch {
 		case !ok:
 			out[i] = errUnanswered

@@ -236,7 +236,7 @@ func (s *sender) prepare(ctx context.Context, l *lane, parts []*partition) ([]*p
 			return parts, nil, err
 		}
 		room -= len(part.batch.raw)
-		batches = append(batches, outgoing{topic: part.topic, partition: part.id, raw: part.batch.raw})
+		batches = append(batches, outgoing{topic: part.topic, partition: int32(part.id), raw: part.batch.raw}) //nolint:gosec // it came from the broker as one
 	}
 	return parts, batches, nil
 }

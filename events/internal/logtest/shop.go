@@ -70,8 +70,8 @@ func (s *Shop) order(epoch entity.Epoch) {
 	id := OrderID(s.orders)
 	price := &commonpb.Money{MinorUnits: 1990, Currency: "EUR"}
 	appendAll(s.Journal, epoch, "order", id, []*orderpb.Event{
-		{AtMs: now(), Event: &orderpb.Event_Placed{Placed: &orderpb.Placed{CustomerId: "usr_1", Lines: []*orderpb.PlaceLine{{Sku: "SKU-1", Quantity: 1}}}}},
-		{AtMs: now(), Event: &orderpb.Event_Reserved{Reserved: &orderpb.Reserved{Total: price, Lines: []*orderpb.LineHold{{Sku: "SKU-1", Quantity: 1, Name: "Mug", UnitPrice: price, SkuVersion: 1}}}}},
+		{AtMs: now(), Event: &orderpb.Event_Placed{Placed: &orderpb.Placed{CustomerId: "usr_1", Lines: []*orderpb.PlaceLine{{Sku: "SKU-1", Quantity: 1}}, HoldMs: 600_000}}},
+		{AtMs: now(), Event: &orderpb.Event_Reserved{Reserved: &orderpb.Reserved{Total: price, ExpiresAtMs: now() + 600_000, Lines: []*orderpb.LineHold{{Sku: "SKU-1", Quantity: 1, Name: "Mug", UnitPrice: price, SkuVersion: 1}}}}},
 	})
 	if s.Rand.IntN(2) == 0 {
 		appendAll(s.Journal, epoch, "order", id, []*orderpb.Event{{AtMs: now(), Event: &orderpb.Event_Expired{Expired: &orderpb.Expired{}}}})
