@@ -1,0 +1,519 @@
+package order
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"stampede/proto/gen/commonpb"
+	"stampede/proto/gen/orderpb"
+	"stampede/proto/gen/paymentpb"
+	"stampede/proto/gen/skupb"
+)
+
+// TestCommands is state × command: the events, the reason ("waits" for no
+// answer yet, "asks" for a question first), and the state after it. A minute
+// after t0, or at the deadline for "due" and "expired".
+func TestCommands(t *testing.T) {
+	again, tooMuch := place(""), place("", "C")
+	table := map[string]struct {
+		cmd  proto.Message
+		want map[string]string
+	}{
+		"place again": {again, map[string]string{
+			"unknown":     "; asks; UNSPECIFIED UNSPECIFIED",
+			"reserved":    "; UNSPECIFIED; RESERVED NONE",
+			"due":         "Expired; UNSPECIFIED; EXPIRED NONE",
+			"rejected":    "; INSUFFICIENT_STOCK; REJECTED NONE",
+			"paying":      "; UNSPECIFIED; PAYING PENDING",
+			"acting":      "; UNSPECIFIED; PAYING REQUIRES_ACTION",
+			"authorized":  "; UNSPECIFIED; PAYING AUTHORIZED",
+			"declined":    "; UNSPECIFIED; RESERVED DECLINED",
+			"confirmed":   "; UNSPECIFIED; CONFIRMED CAPTURED",
+			"cancelling":  "; UNSPECIFIED; CANCELLED NONE",
+			"cancelled":   "; UNSPECIFIED; CANCELLED NONE",
+			"undelivered": "; UNSPECIFIED; CANCELLED VOIDED",
+			"expired":     "; UNSPECIFIED; EXPIRED NONE",
+		}},
+		"place another": {tooMuch, map[string]string{
+			"unknown":     "; asks; UNSPECIFIED UNSPECIFIED",
+			"reserved":    "; IDEMPOTENCY_MISMATCH; RESERVED NONE",
+			"due":         "Expired; IDEMPOTENCY_MISMATCH; EXPIRED NONE",
+			"rejected":    "; IDEMPOTENCY_MISMATCH; REJECTED NONE",
+			"paying":      "; IDEMPOTENCY_MISMATCH; PAYING PENDING",
+			"acting":      "; IDEMPOTENCY_MISMATCH; PAYING REQUIRES_ACTION",
+			"authorized":  "; IDEMPOTENCY_MISMATCH; PAYING AUTHORIZED",
+			"declined":    "; IDEMPOTENCY_MISMATCH; RESERVED DECLINED",
+			"confirmed":   "; IDEMPOTENCY_MISMATCH; CONFIRMED CAPTURED",
+			"cancelling":  "; IDEMPOTENCY_MISMATCH; CANCELLED NONE",
+			"cancelled":   "; IDEMPOTENCY_MISMATCH; CANCELLED NONE",
+			"undelivered": "; IDEMPOTENCY_MISMATCH; CANCELLED VOIDED",
+			"expired":     "; IDEMPOTENCY_MISMATCH; EXPIRED NONE",
+		}},
+		"pay": {pay("p9", "tok"), map[string]string{
+			"unknown":     "; NOT_FOUND; UNSPECIFIED UNSPECIFIED",
+			"reserved":    "PaymentRequested; waits; PAYING PENDING",
+			"due":         "Expired; HOLD_EXPIRED; EXPIRED NONE",
+			"rejected":    "; ILLEGAL_TRANSITION; REJECTED NONE",
+			"paying":      "; IN_PROGRESS; PAYING PENDING",
+			"acting":      "PaymentRequested; waits; PAYING PENDING",
+			"authorized":  "; IN_PROGRESS; PAYING AUTHORIZED",
+			"declined":    "PaymentRequested; waits; PAYING PENDING",
+			"confirmed":   "; ILLEGAL_TRANSITION; CONFIRMED CAPTURED",
+			"cancelling":  "; ILLEGAL_TRANSITION; CANCELLED NONE",
+			"cancelled":   "; ILLEGAL_TRANSITION; CANCELLED NONE",
+			"undelivered": "; ILLEGAL_TRANSITION; CANCELLED VOIDED",
+			"expired":     "; HOLD_EXPIRED; EXPIRED NONE",
+		}},
+		"pay again": {pay("p1", "tok"), map[string]string{
+			"unknown":     "; NOT_FOUND; UNSPECIFIED UNSPECIFIED",
+			"reserved":    "PaymentRequested; waits; PAYING PENDING",
+			"due":         "Expired; HOLD_EXPIRED; EXPIRED NONE",
+			"rejected":    "; ILLEGAL_TRANSITION; REJECTED NONE",
+			"paying":      "; waits; PAYING PENDING",
+			"acting":      "; asks; PAYING REQUIRES_ACTION",
+			"authorized":  "; waits; PAYING AUTHORIZED",
+			"declined":    "; PAYMENT_DECLINED; RESERVED DECLINED",
+			"confirmed":   "; UNSPECIFIED; CONFIRMED CAPTURED",
+			"cancelling":  "; ILLEGAL_TRANSITION; CANCELLED NONE",
+			"cancelled":   "; ILLEGAL_TRANSITION; CANCELLED NONE",
+			"undelivered": "; HOLD_EXPIRED; CANCELLED VOIDED",
+			"expired":     "; HOLD_EXPIRED; EXPIRED NONE",
+		}},
+		"pay again otherwise": {pay("p1", "other"), map[string]string{
+			"unknown":     "; NOT_FOUND; UNSPECIFIED UNSPECIFIED",
+			"reserved":    "PaymentRequested; waits; PAYING PENDING",
+			"due":         "Expired; HOLD_EXPIRED; EXPIRED NONE",
+			"rejected":    "; ILLEGAL_TRANSITION; REJECTED NONE",
+			"paying":      "; IDEMPOTENCY_MISMATCH; PAYING PENDING",
+			"acting":      "; IDEMPOTENCY_MISMATCH; PAYING REQUIRES_ACTION",
+			"authorized":  "; IDEMPOTENCY_MISMATCH; PAYING AUTHORIZED",
+			"declined":    "; IDEMPOTENCY_MISMATCH; RESERVED DECLINED",
+			"confirmed":   "; IDEMPOTENCY_MISMATCH; CONFIRMED CAPTURED",
+			"cancelling":  "; ILLEGAL_TRANSITION; CANCELLED NONE",
+			"cancelled":   "; ILLEGAL_TRANSITION; CANCELLED NONE",
+			"undelivered": "; IDEMPOTENCY_MISMATCH; CANCELLED VOIDED",
+			"expired":     "; HOLD_EXPIRED; EXPIRED NONE",
+		}},
+		"cancel": {&orderpb.Cancel{Actor: owner, Reason: "changed my mind"}, map[string]string{
+			"unknown":     "; NOT_FOUND; UNSPECIFIED UNSPECIFIED",
+			"reserved":    "Cancelled; waits; CANCELLED NONE",
+			"due":         "Expired; ILLEGAL_TRANSITION; EXPIRED NONE",
+			"rejected":    "; ILLEGAL_TRANSITION; REJECTED NONE",
+			"paying":      "; IN_PROGRESS; PAYING PENDING",
+			"acting":      "Cancelled; waits; CANCELLED REQUIRES_ACTION",
+			"authorized":  "; IN_PROGRESS; PAYING AUTHORIZED",
+			"declined":    "Cancelled; waits; CANCELLED DECLINED",
+			"confirmed":   "; ILLEGAL_TRANSITION; CONFIRMED CAPTURED",
+			"cancelling":  "; waits; CANCELLED NONE",
+			"cancelled":   "; UNSPECIFIED; CANCELLED NONE",
+			"undelivered": "; UNSPECIFIED; CANCELLED VOIDED",
+			"expired":     "; ILLEGAL_TRANSITION; EXPIRED NONE",
+		}},
+		"get": {&orderpb.Get{Actor: owner}, map[string]string{
+			"unknown":     "; NOT_FOUND; UNSPECIFIED UNSPECIFIED",
+			"reserved":    "; UNSPECIFIED; RESERVED NONE",
+			"due":         "Expired; UNSPECIFIED; EXPIRED NONE",
+			"rejected":    "; UNSPECIFIED; REJECTED NONE",
+			"paying":      "; UNSPECIFIED; PAYING PENDING",
+			"acting":      "; UNSPECIFIED; PAYING REQUIRES_ACTION",
+			"authorized":  "; UNSPECIFIED; PAYING AUTHORIZED",
+			"declined":    "; UNSPECIFIED; RESERVED DECLINED",
+			"confirmed":   "; UNSPECIFIED; CONFIRMED CAPTURED",
+			"cancelling":  "; UNSPECIFIED; CANCELLED NONE",
+			"cancelled":   "; UNSPECIFIED; CANCELLED NONE",
+			"undelivered": "; UNSPECIFIED; CANCELLED VOIDED",
+			"expired":     "; UNSPECIFIED; EXPIRED NONE",
+		}},
+		"tick": {&commonpb.Tick{}, map[string]string{
+			"unknown":     "; waits; UNSPECIFIED UNSPECIFIED",
+			"reserved":    "; waits; RESERVED NONE",
+			"due":         "Expired; waits; EXPIRED NONE",
+			"rejected":    "; waits; REJECTED NONE",
+			"paying":      "; waits; PAYING PENDING",
+			"acting":      "; waits; PAYING REQUIRES_ACTION",
+			"authorized":  "; waits; PAYING AUTHORIZED",
+			"declined":    "; waits; RESERVED DECLINED",
+			"confirmed":   "; waits; CONFIRMED CAPTURED",
+			"cancelling":  "; waits; CANCELLED NONE",
+			"cancelled":   "; waits; CANCELLED NONE",
+			"undelivered": "; waits; CANCELLED VOIDED",
+			"expired":     "; waits; EXPIRED NONE",
+		}},
+		"continue, nothing heard": {&commonpb.Continue{}, map[string]string{
+			"unknown":     "; waits; UNSPECIFIED UNSPECIFIED",
+			"reserved":    "; waits; RESERVED NONE",
+			"due":         "Expired; waits; EXPIRED NONE",
+			"rejected":    "; waits; REJECTED NONE",
+			"paying":      "; waits; PAYING PENDING",
+			"acting":      "; waits; PAYING REQUIRES_ACTION",
+			"authorized":  "; waits; PAYING AUTHORIZED",
+			"declined":    "; waits; RESERVED DECLINED",
+			"confirmed":   "; waits; CONFIRMED CAPTURED",
+			"cancelling":  "; waits; CANCELLED NONE",
+			"cancelled":   "; waits; CANCELLED NONE",
+			"undelivered": "; waits; CANCELLED VOIDED",
+			"expired":     "; waits; EXPIRED NONE",
+		}},
+	}
+	for command, row := range table {
+		for _, state := range stateNames {
+			t.Run(command+" when "+state, func(t *testing.T) {
+				now := t0.Add(time.Minute)
+				if state == "due" || state == "expired" {
+					now = t0.Add(hold)
+				}
+				s := inState(t, state)
+				d := decide(t, s, row.cmd, now, nil)
+				reason := reasonOf(d)
+				if len(d.Asks) > 0 {
+					reason = "asks"
+				}
+				got := fmt.Sprintf("%s; %s; %s", names(d.Events), reason, statusName(s))
+				if got != row.want[state] {
+					t.Errorf("%q, want %q (%s)", got, row.want[state], replyOf(d).GetRefusal().GetMessage())
+				}
+				if r := replyOf(d).GetRefusal(); reason == "IN_PROGRESS" && r.GetRetryAfterMs() <= 0 {
+					t.Error("no retry time")
+				}
+			})
+		}
+	}
+}
+
+// TestWhoMay: an order is its customer's and the staff's; for others it is not
+// there, and nothing happens.
+func TestWhoMay(t *testing.T) {
+	commands := func(a *commonpb.Actor) []proto.Message {
+		return []proto.Message{
+			&orderpb.Get{Actor: a}, &orderpb.Pay{Actor: a, IdempotencyKey: "p", PaymentToken: "tok"}, &orderpb.Cancel{Actor: a},
+		}
+	}
+	for _, state := range stateNames {
+		for _, actor := range []*commonpb.Actor{stranger, nobody, nil} {
+			for _, cmd := range commands(actor) {
+				d := decide(t, inState(t, state), cmd, t0, nil)
+				if reasonOf(d) != "NOT_FOUND" || len(d.Events) != 0 || replyOf(d).GetOrder() != nil {
+					t.Errorf("%T by %v when %s: %v", cmd, actor, state, d.Reply)
+				}
+			}
+		}
+		for _, cmd := range commands(staff) {
+			if got := reasonOf(decide(t, inState(t, state), cmd, t0, nil)); (got == "NOT_FOUND") != (state == "unknown") {
+				t.Errorf("%T by staff when %s: %s", cmd, state, got)
+			}
+		}
+	}
+}
+
+// TestPaths are whole lives of an order, from a placed one on.
+func TestPaths(t *testing.T) {
+	tests := []struct {
+		name    string
+		token   string
+		answers answers
+		events  string
+		end     string
+		reason  string // of the same Place again, at the end
+		lines   orderpb.LineStatus
+	}{
+		{
+			"paid", "tok", grant,
+			"PaymentAuthorized, Confirmed, PaymentCaptured", "CONFIRMED CAPTURED", "UNSPECIFIED", orderpb.LineStatus_LINE_STATUS_COMMITTED,
+		},
+		{
+			"declined", "tok", grant.but("authorize", cardDeclined()),
+			"PaymentDeclined", "RESERVED DECLINED", "PAYMENT_DECLINED", orderpb.LineStatus_LINE_STATUS_HELD,
+		},
+		{
+			"to be acted on", "tok", grant.but("authorize", mustAct()),
+			"PaymentActionRequired", "PAYING REQUIRES_ACTION", "UNSPECIFIED", orderpb.LineStatus_LINE_STATUS_HELD,
+		},
+		{
+			"paid, but gone", "tok", grant.but("confirm A", unconfirmed()),
+			"PaymentAuthorized, Cancelled, HoldsReleased, PaymentVoided", "CANCELLED VOIDED", "HOLD_EXPIRED", orderpb.LineStatus_LINE_STATUS_NONE,
+		},
+		{"not paid", "", grant, "", "RESERVED NONE", "UNSPECIFIED", orderpb.LineStatus_LINE_STATUS_HELD},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := New(ID("usr_1", "k1"))
+			ask(t, s, place(tt.token), t0, tt.answers)
+			if got := settle(t, s, t0, tt.answers); got != tt.events || statusName(s) != tt.end {
+				t.Fatalf("%s, %s\nwant %s, %s", got, statusName(s), tt.events, tt.end)
+			}
+			for i := range s.lines {
+				if s.lines[i].status != tt.lines {
+					t.Errorf("line %d is %v", i, s.lines[i].status)
+				}
+			}
+			d := ask(t, s, place(tt.token), t0, tt.answers)
+			if reasonOf(d) != tt.reason {
+				t.Errorf("the same again: %v", d.Reply)
+			}
+		})
+	}
+}
+
+// TestTakenBack: where one line cannot be committed, every line is released,
+// those that were committed too; only there.
+func TestTakenBack(t *testing.T) {
+	s := inState(t, "authorized")
+	follow(t, s, t0, grant.but("confirm A", unconfirmed()))
+	if r := s.rejection; r.GetReason() != commonpb.Reason_REASON_HOLD_EXPIRED || r.GetSku() != "A" || len(r.GetField()) != 0 {
+		t.Errorf("rejection %v", r)
+	}
+	asks := Pending(s)
+	if len(asks) != 2 {
+		t.Fatalf("%v", asks)
+	}
+	for _, a := range asks {
+		if !a.Command.(*skupb.Release).GetIncludeCommitted() {
+			t.Errorf("%v", a)
+		}
+	}
+	for _, a := range Pending(inState(t, "cancelling")) {
+		if a.Command.(*skupb.Release).GetIncludeCommitted() {
+			t.Errorf("cancelled: %v", a)
+		}
+	}
+	follow(t, s, t0, grant)
+	void := Pending(s)
+	if len(void) != 1 || void[0].Command.(*paymentpb.Void).GetReference() != "ref" || void[0].Kind != "payment" {
+		t.Errorf("%v", void)
+	}
+}
+
+// TestHeardNothing: answers that are missing or say nothing decide nothing.
+func TestHeardNothing(t *testing.T) {
+	for _, state := range []string{"paying", "authorized", "cancelling"} {
+		s := inState(t, state)
+		heard := grant.to(t, Pending(s))
+		for key := range heard {
+			delete(heard, key)
+			if d := decide(t, s, &commonpb.Continue{}, t0, heard); len(d.Events) != 0 {
+				t.Errorf("%s without %s: %s", state, key, names(d.Events))
+			}
+			break
+		}
+	}
+	nothing := grant.but("authorize", &paymentpb.AuthorizeReply{}, "confirm", &skupb.StockReply{}, "capture", &skupb.StockReply{}, "void", &skupb.StockReply{})
+	for _, state := range []string{"paying", "authorized"} {
+		s := inState(t, state)
+		if d := follow(t, s, t0, nothing); len(d) != 0 {
+			t.Errorf("%s: %s", state, names(d))
+		}
+	}
+	s := inState(t, "authorized")
+	follow(t, s, t0, grant)
+	if d := follow(t, s, t0, nothing); len(d) != 0 || statusName(s) != "CONFIRMED AUTHORIZED" {
+		t.Errorf("capture: %s", names(d))
+	}
+	s = inState(t, "authorized")
+	follow(t, s, t0, grant.but("confirm", unconfirmed()))
+	follow(t, s, t0, grant)
+	if d := follow(t, s, t0, nothing); len(d) != 0 || statusName(s) != "CANCELLED AUTHORIZED" {
+		t.Errorf("void: %s", names(d))
+	}
+}
+
+// TestPayAgainAfterAction: the order hears of what the shopper did when the
+// same payment is asked for again.
+func TestPayAgainAfterAction(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		answer proto.Message
+		events string
+		end    string
+		reason string
+	}{
+		{"not yet", mustAct(), "", "PAYING REQUIRES_ACTION", "UNSPECIFIED"},
+		{"agreed", authorized(), "PaymentAuthorized", "PAYING AUTHORIZED", "waits"},
+		{"not agreed", cardDeclined(), "PaymentDeclined", "RESERVED DECLINED", "waits"},
+		{"no usable answer", &skupb.StockReply{}, "", "PAYING REQUIRES_ACTION", "UNSPECIFIED"},
+	} {
+		s := inState(t, "acting")
+		d := ask(t, s, pay("p1", "tok"), t0, grant.but("authorize", tt.answer))
+		if names(d.Events) != tt.events || statusName(s) != tt.end || reasonOf(d) != tt.reason {
+			t.Errorf("%s: %s, %s, %s", tt.name, names(d.Events), statusName(s), reasonOf(d))
+		}
+		if tt.name == "not yet" && replyOf(d).GetOrder().GetPayment().GetNextActionUrl() == "" {
+			t.Error("no way to act")
+		}
+	}
+}
+
+// TestAbandonedPayments: an attempt that waits for the shopper is voided when
+// it is not wanted any more, whatever came instead.
+func TestAbandonedPayments(t *testing.T) {
+	tests := []struct {
+		name   string
+		cmd    proto.Message
+		after  time.Duration
+		events string
+		end    string
+	}{
+		{"paid otherwise", pay("p2", "other"), 0, "PaymentAuthorized, Confirmed, PaymentCaptured, PaymentVoided", "CONFIRMED CAPTURED"},
+		{"cancelled", &orderpb.Cancel{Actor: owner}, 0, "HoldsReleased, PaymentVoided", "CANCELLED VOIDED"},
+		{"expired", &commonpb.Tick{}, hold, "PaymentVoided", "EXPIRED VOIDED"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := inState(t, "acting")
+			if at := WakeAt(s); !at.Equal(t0.Add(hold)) {
+				t.Fatalf("wakes at %v", at)
+			}
+			decide(t, s, tt.cmd, t0.Add(tt.after), nil)
+			if got := settle(t, s, t0.Add(tt.after), grant); got != tt.events || statusName(s) != tt.end || len(s.toVoid) != 0 {
+				t.Errorf("%s, %s, to void %v", got, statusName(s), s.toVoid)
+			}
+			if tt.name == "paid otherwise" {
+				if d := decide(t, s, pay("p1", "tok"), t0, nil); reasonOf(d) != "PAYMENT_DECLINED" {
+					t.Errorf("the first key: %v", d.Reply)
+				}
+			}
+		})
+	}
+}
+
+func TestDeclinedPaymentIsPaidAgain(t *testing.T) {
+	s := inState(t, "declined")
+	if at := WakeAt(s); !at.Equal(t0.Add(hold)) {
+		t.Errorf("wakes at %v", at)
+	}
+	decide(t, s, pay("p2", "tok2"), t0, nil)
+	a := Pending(s)[0].Command.(*paymentpb.Authorize)
+	if a.GetAttempt() != 2 || a.GetToken() != "tok2" || a.GetAmount().GetMinorUnits() != 3000 {
+		t.Errorf("%v", a)
+	}
+	settle(t, s, t0, grant)
+	for key, want := range map[string]string{"p1": "PAYMENT_DECLINED", "p2": "UNSPECIFIED"} {
+		token := map[string]string{"p1": "tok", "p2": "tok2"}[key]
+		if d := decide(t, s, pay(key, token), t0, nil); reasonOf(d) != want || replyOf(d).GetOrder().GetStatus() != orderpb.Status_STATUS_CONFIRMED {
+			t.Errorf("%s: %v", key, d.Reply)
+		}
+	}
+}
+
+func TestAttemptsAreBounded(t *testing.T) {
+	s := inState(t, "reserved")
+	for i := range MaxAttempts {
+		d := decide(t, s, pay(fmt.Sprint("p", i), "tok"), t0, nil)
+		if reasonOf(d) != "waits" {
+			t.Fatalf("payment %d: %v", i, d.Reply)
+		}
+		follow(t, s, t0, grant.but("authorize", cardDeclined()))
+	}
+	d := decide(t, s, pay("more", "tok"), t0, nil)
+	if r := replyOf(d).GetRefusal(); r.GetReason() != commonpb.Reason_REASON_ILLEGAL_TRANSITION || !strings.Contains(r.GetMessage(), "32") {
+		t.Errorf("%v", r)
+	}
+}
+
+func TestPayInvalid(t *testing.T) {
+	for name, tt := range map[string]struct {
+		cmd   *orderpb.Pay
+		field string
+	}{
+		"no key":         {pay("", "tok"), "idempotencyKey"},
+		"key with NUL":   {pay("a\x00", "tok"), "idempotencyKey"},
+		"long key":       {pay(strings.Repeat("k", 256), "tok"), "idempotencyKey"},
+		"no token":       {pay("p", ""), "paymentToken"},
+		"token with NUL": {pay("p", "a\x00"), "paymentToken"},
+		"long token":     {pay("p", strings.Repeat("t", 256)), "paymentToken"},
+	} {
+		d := decide(t, inState(t, "reserved"), tt.cmd, t0, nil)
+		if r := replyOf(d).GetRefusal(); reasonOf(d) != "INVALID" || strings.Join(r.GetField(), ".") != tt.field || len(d.Events) != 0 {
+			t.Errorf("%s: %v", name, d.Reply)
+		}
+	}
+	long := &orderpb.Cancel{Actor: owner, Reason: strings.Repeat("ä", 501)}
+	if d := decide(t, inState(t, "reserved"), long, t0, nil); reasonOf(d) != "INVALID" {
+		t.Errorf("long reason: %v", d.Reply)
+	}
+	long.Reason = strings.Repeat("ä", 500)
+	if d := decide(t, inState(t, "reserved"), long, t0, nil); reasonOf(d) != "waits" {
+		t.Errorf("500 characters: %v", d.Reply)
+	}
+}
+
+// TestPayingOutlivesTheDeadline: while the provider is asked, the deadline
+// waits; what is authorized late is confirmed if the SKUs still can.
+func TestPayingOutlivesTheDeadline(t *testing.T) {
+	late := t0.Add(2 * hold)
+	for _, state := range []string{"paying", "authorized"} {
+		s := inState(t, state)
+		if at := WakeAt(s); !at.IsZero() {
+			t.Errorf("%s wakes at %v", state, at)
+		}
+		decide(t, s, &commonpb.Tick{}, late, nil)
+		settle(t, s, late, grant)
+		if statusName(s) != "CONFIRMED CAPTURED" {
+			t.Errorf("%s ends %s", state, statusName(s))
+		}
+	}
+	s := inState(t, "paying")
+	follow(t, s, late, grant.but("authorize", cardDeclined()))
+	if WakeAt(s).After(late) {
+		t.Errorf("declined late: wakes at %v", WakeAt(s))
+	}
+	decide(t, s, &commonpb.Tick{}, late, nil)
+	if statusName(s) != "EXPIRED DECLINED" {
+		t.Errorf("declined late: %s", statusName(s))
+	}
+	// The key of the payment keeps its answer.
+	if d := decide(t, s, pay("p1", "tok"), late, nil); reasonOf(d) != "PAYMENT_DECLINED" {
+		t.Errorf("%v", d.Reply)
+	}
+}
+
+func TestIllegalTransitionsSayWhatIsLegal(t *testing.T) {
+	d := decide(t, inState(t, "confirmed"), &orderpb.Cancel{Actor: owner}, t0, nil)
+	if got := replyOf(d).GetRefusal().GetMessage(); got != "CONFIRMED orders do not become CANCELLED: they stay as they are" {
+		t.Error(got)
+	}
+	if got := illegal(orderpb.Status_STATUS_RESERVED, orderpb.Status_STATUS_FULFILLED).GetMessage(); got != "RESERVED orders do not become FULFILLED, only PAYING, CANCELLED, EXPIRED" {
+		t.Error(got)
+	}
+}
+
+func TestUnknownCommands(t *testing.T) {
+	for _, cmd := range []proto.Message{nil, (*orderpb.Place)(nil), &commonpb.Money{}, &skupb.Reserve{}} {
+		if d := Decide(inState(t, "due"), cmd, t0.Add(hold), nil); reasonOf(d) != "INVALID" || names(d.Events) != "Expired" {
+			t.Errorf("%T: %v", cmd, d)
+		}
+	}
+}
+
+// TestRepliesAreTheCallers: whoever gets an order may scribble on it.
+func TestRepliesAreTheCallers(t *testing.T) {
+	for _, state := range stateNames {
+		s := inState(t, state)
+		before := proto.Clone(Snapshot(s))
+		for _, m := range []proto.Message{decide(t, s, &orderpb.Get{Actor: owner}, t0, nil).Reply, decide(t, s, place(""), t0, nil).Reply, Snapshot(s)} {
+			if m != nil {
+				scribble(m)
+			}
+		}
+		for _, a := range Pending(s) {
+			scribble(a.Command)
+		}
+		if !proto.Equal(before, Snapshot(s)) {
+			t.Errorf("%s: the state was changed from outside", state)
+		}
+	}
+}
+
+// TestNoSecretsInReplies: payment tokens, keys and hashes stay with the order.
+func TestNoSecretsInReplies(t *testing.T) {
+	for _, state := range stateNames {
+		d := decide(t, inState(t, state), &orderpb.Get{Actor: owner}, t0, nil)
+		o := replyOf(d).GetOrder()
+		if o.GetPayment().GetToken() != "" || o.GetIdempotencyKey() != "" || len(o.GetInputHash())+len(o.GetPaymentKeys())+len(o.GetToVoid()) != 0 {
+			t.Errorf("%s: %v", state, o)
+		}
+	}
+}
