@@ -58,34 +58,40 @@ const (
 	unknownAfterMs     = 1_000
 )
 
-// table says what an error of the inside looks like outside. The first row that fits counts.
-var table = [...]struct {
-	is    error
-	shown Error
-}{
-	{entity.ErrOverloaded, Error{Code: Throttled, Message: "too much is going on right now; nothing was done", RetryAfterMs: overloadedAfterMs}},
-	{entity.ErrUnknownOutcome, Error{Code: Unavailable, Message: "it is not known yet whether this was done", RetryAfterMs: unknownAfterMs, Unknown: true}},
-	{entity.ErrTimeout, Error{Code: Unavailable, Message: "no answer in time; it is not known yet whether this was done", RetryAfterMs: unknownAfterMs, Unknown: true}},
-	{context.DeadlineExceeded, Error{Code: Unavailable, Message: "no answer in time; it is not known yet whether this was done", RetryAfterMs: unknownAfterMs, Unknown: true}},
-	{context.Canceled, Error{Code: Unavailable, Message: "the request was given up before it was answered", RetryAfterMs: unknownAfterMs, Unknown: true}},
-	{entity.ErrUnavailable, Error{Code: Unavailable, Message: "the store does not take writes right now; nothing was done", RetryAfterMs: unavailableAfterMs}},
-	{entity.ErrFenced, Error{Code: Unavailable, Message: "this is moving to another node; nothing was done", RetryAfterMs: overloadedAfterMs}},
-	{entity.ErrRetry, Error{Code: Unavailable, Message: "this is restarting; nothing was done", RetryAfterMs: overloadedAfterMs}},
+// internal is what everything unknown looks like.
+func internal() *Error {
+	return New(Internal, "something went wrong on our side; the request id finds it in the log")
 }
 
-// internal is what everything unknown looks like.
-var internal = Error{Code: Internal, Message: "something went wrong on our side; the request id finds it in the log"}
-
-// Of is how err looks outside. known is false for an error that must be logged,
-// because outside it is only called internal.
+// Of is how err looks outside: the one table from errors to codes. known is
+// false for an error that must be logged, because outside it is only called internal.
 func Of(err error) (shown *Error, known bool) {
 	if f, ok := errors.AsType[*Error](err); ok {
 		return f, true
 	}
-	for i := range table {
-		if errors.Is(err, table[i].is) {
-			return &table[i].shown, true
-		}
+	switch {
+	case errors.Is(err, entity.ErrOverloaded):
+		return retry(Throttled, "too much is going on right now; nothing was done", overloadedAfterMs), true
+	case errors.Is(err, entity.ErrUnknownOutcome):
+		return unknown("it is not known yet whether this was done"), true
+	case errors.Is(err, entity.ErrTimeout), errors.Is(err, context.DeadlineExceeded):
+		return unknown("no answer in time; it is not known yet whether this was done"), true
+	case errors.Is(err, context.Canceled):
+		return unknown("the request was given up before it was answered"), true
+	case errors.Is(err, entity.ErrUnavailable):
+		return retry(Unavailable, "the store does not take writes right now; nothing was done", unavailableAfterMs), true
+	case errors.Is(err, entity.ErrFenced):
+		return retry(Unavailable, "this is moving to another node; nothing was done", overloadedAfterMs), true
+	case errors.Is(err, entity.ErrRetry):
+		return retry(Unavailable, "this is restarting; nothing was done", overloadedAfterMs), true
 	}
-	return &internal, false
+	return internal(), false
+}
+
+func retry(code Code, message string, afterMs int64) *Error {
+	return &Error{Code: code, Message: message, RetryAfterMs: afterMs}
+}
+
+func unknown(message string) *Error {
+	return &Error{Code: Unavailable, Message: message, RetryAfterMs: unknownAfterMs, Unknown: true}
 }

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 	"math/rand/v2"
 	"mime"
@@ -22,7 +23,7 @@ func requestID(r *http.Request) string {
 		return own[0]
 	}
 	var raw [8]byte
-	putUint64(raw[:], rand.Uint64()) //nolint:gosec // an id, not a secret
+	binary.LittleEndian.PutUint64(raw[:], rand.Uint64())
 	return hex.EncodeToString(raw[:])
 }
 
@@ -32,9 +33,9 @@ const idCharacters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345
 // client's trace with a span of ours, or a new trace.
 func traceparent(r *http.Request) string {
 	var raw [24]byte
-	putUint64(raw[0:], rand.Uint64())    //nolint:gosec // an id, not a secret
-	putUint64(raw[8:], rand.Uint64())    //nolint:gosec // an id, not a secret
-	putUint64(raw[16:], rand.Uint64()|1) //nolint:gosec // an id, not a secret; never zero
+	binary.LittleEndian.PutUint64(raw[0:], rand.Uint64())
+	binary.LittleEndian.PutUint64(raw[8:], rand.Uint64())
+	binary.LittleEndian.PutUint64(raw[16:], rand.Uint64()|1) // never zero
 	var out [55]byte
 	copy(out[:], "00-")
 	hex.Encode(out[3:], raw[:16])
@@ -57,12 +58,6 @@ func validTraceparent(s string) bool {
 }
 
 func lowerHex(s string) bool { return strings.Trim(s, "0123456789abcdef") == "" }
-
-func putUint64(b []byte, n uint64) {
-	for i := range 8 {
-		b[i] = byte(n >> (8 * i))
-	}
-}
 
 // accepted is the media type of the answer: the newer one where the client
 // prefers it, else JSON, also for those that name neither.

@@ -39,19 +39,14 @@ func (h *Handler) write(w http.ResponseWriter, r *http.Request, status int, res 
 	header := w.Header()
 	header["Content-Type"] = []string{accepted(r.Header["Accept"]) + charset}
 	header["Content-Length"] = []string{strconv.Itoa(buf.Len())}
-	header["Cache-Control"] = noStore
-	header["X-Content-Type-Options"] = noSniff
+	header["Cache-Control"] = []string{"no-store"}
+	header["X-Content-Type-Options"] = []string{"nosniff"}
 	w.WriteHeader(status)
 	_, _ = w.Write(buf.Bytes()) // a client that has gone is told nothing
 	if buf.Cap() <= maxPooledBytes {
 		h.buffers.Put(buf)
 	}
 }
-
-var (
-	noStore = []string{"no-store"}
-	noSniff = []string{"nosniff"}
-)
 
 func writeErrors(buf *bytes.Buffer, errs gqlerror.List) {
 	text, err := json.Marshal(errs)

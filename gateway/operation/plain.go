@@ -116,6 +116,7 @@ func (p *planner) value(g *ast.Type, t reflect.Type, set ast.SelectionSet) write
 		return p.member(def, t, set)
 	case ast.Scalar, ast.Enum:
 		return scalarWriter(t)
+	case ast.Union, ast.InputObject:
 	}
 	return nil
 }
