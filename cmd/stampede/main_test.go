@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"stampede/cmd/stampede/internal/shop"
+
+	"stampede/internal/testservers"
 )
 
 // The test binary is the program when this is set. Its name does not begin with
@@ -28,7 +30,7 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	os.Exit(m.Run())
+	testservers.Main(m)
 }
 
 // program is the program as a process of its own, without Stampede's variables
@@ -285,12 +287,18 @@ func TestDemo(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs whole sales")
 	}
-	for _, args := range [][]string{
-		{"demo", "--units=60", "--shoppers=400", "--concurrency=32", "--json"},
-		{"demo", "--units=60", "--shoppers=400", "--concurrency=32", "--skus=3", "--events-format=protobuf", "--json"},
-		{"demo", "--units=60", "--shoppers=400", "--concurrency=32", "--crash", "--json"},
+	for name, flags := range map[string]func(t *testing.T) []string{
+		"embedded": func(*testing.T) []string { return nil },
+		"several SKUs, protobuf": func(*testing.T) []string {
+			return []string{"--skus=3", "--events-format=protobuf"}
+		},
+		"crash": func(*testing.T) []string { return []string{"--crash"} },
+		"crash on MongoDB and Kafka": func(t *testing.T) []string {
+			return []string{"--crash", "--mongo=" + testservers.Mongo(t), "--kafka=" + testservers.Kafka(t)}
+		},
 	} {
-		t.Run(strings.Join(args[1:], " "), func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
+			args := append([]string{"demo", "--units=60", "--shoppers=400", "--concurrency=32", "--json"}, flags(t)...)
 			status, stdout, stderr := outcome(t, args...)
 			lines := strings.Split(strings.TrimSpace(stdout), "\n")
 			var got struct {

@@ -35,6 +35,7 @@ import (
 	"stampede/payments"
 	"stampede/persistence"
 	"stampede/persistence/commitlog"
+	"stampede/persistence/mongo"
 	"stampede/persistence/sqlite"
 )
 
@@ -57,8 +58,12 @@ func (n *node) openStore(ctx context.Context) (persistence.Store, error) {
 	return store, nil
 }
 
-func (n *node) openMongo(context.Context) (persistence.Store, error) {
-	return nil, errors.New("--mongo: the MongoDB store is not in this version yet")
+func (n *node) openMongo(ctx context.Context) (persistence.Store, error) {
+	store, err := mongo.Open(ctx, string(n.config.Mongo), n.config.MongoDatabase)
+	if err != nil {
+		return nil, err
+	}
+	return store, nil
 }
 
 func (n *node) openEmbedded(ctx context.Context) (persistence.Store, error) {

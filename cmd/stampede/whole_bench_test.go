@@ -59,7 +59,12 @@ func wholeBench(b *testing.B, flags nodeFlags) {
 	requests := max(b.N/wholeRounds, wholeConnections)
 	var orders, nothings time.Duration
 	place := shop.JudgePlaceOrder
-	nothing := func(status int, _ time.Duration, _ []byte) shop.Answer { return shop.Answer{Accepted: status == 200} }
+	nothing := func(status int, _ time.Duration, _ []byte) shop.Answer {
+		if status == 200 {
+			return shop.Answer{}
+		}
+		return shop.Answer{Kind: shop.Failed}
+	}
 	var latency *load.Report
 	for round := range wholeRounds {
 		nothings += wholeLoad(b, empty.URL, requests, nothing, func(t *load.Task, _ int64) { t.Body = append(t.Body[:0], baseline.Body...) }).Elapsed
