@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -321,6 +322,59 @@ func TestDemo(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A demo that is interrupted, or killed, leaves neither its server nor (if it
+// was asked) its data behind.
+func TestAnInterruptedDemoLeavesNothing(t *testing.T) {
+	for name, signal := range map[string]os.Signal{"interrupted": os.Interrupt, "killed": os.Kill} {
+		t.Run(name, func(t *testing.T) {
+			directory := t.TempDir()
+			cmd := program(t.Context(), "demo", "--units=50000", "--shoppers=200000")
+			cmd.Env = append(cmd.Env, "TMPDIR="+directory)
+			out, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			greeting, err := bufio.NewReader(out).ReadString('\n')
+			found := regexp.MustCompile(`\(pid (\d+)\)`).FindStringSubmatch(greeting)
+			if found == nil {
+				_ = cmd.Process.Kill()
+				t.Fatalf("%q, %v", greeting, err)
+			}
+			server, err := strconv.Atoi(found[1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Process.Signal(signal); err != nil {
+				t.Fatal(err)
+			}
+			_ = cmd.Wait() // its status says how it ended
+			eventually(t, func() (int, bool) { return server, gone(server) })
+			if signal != os.Interrupt {
+				return
+			}
+			if status := cmd.ProcessState.ExitCode(); status != exitFailed {
+				t.Errorf("status %d", status)
+			}
+			if left, err := os.ReadDir(directory); err != nil || len(left) > 0 {
+				t.Errorf("left behind: %v, %v", left, err)
+			}
+		})
+	}
+}
+
+// gone reports whether a process has ended; it may still be a zombie that
+// nobody has asked about.
+func gone(pid int) bool {
+	if syscall.Kill(pid, 0) != nil {
+		return true
+	}
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err == nil && strings.Contains(string(stat), ") Z ")
 }
 
 // bench loads a server that is already there.
