@@ -1,0 +1,6 @@
+//go:build race
+
+package e2e
+
+// raceDetector: the program is built with the race detector when the tests are.
+const raceDetector = true
