@@ -80,7 +80,7 @@ func runes(s string) int { return utf8.RuneCountInString(s) }
 
 // validSKU reports [A-Za-z0-9_-]{1,64}.
 func validSKU(id string) bool {
-	for i := 0; i < len(id); i++ {
+	for i := range len(id) {
 		c := id[i]
 		if c != '-' && c != '_' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') {
 			return false

@@ -163,6 +163,7 @@ func (d *walk) ask(key string, cmd proto.Message) {
 			d.answers[key] = reason.String()
 		case commonpb.Reason_REASON_IDEMPOTENCY_MISMATCH:
 			d.fail("%s: the input was always the same: %v", key, r)
+		default:
 		}
 		if want := d.answers[key]; want != "" && want != reason.String() {
 			d.fail("%s was answered with %s and now with %v", key, want, r)

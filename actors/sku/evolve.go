@@ -58,7 +58,7 @@ func (s *State) reserved(e *skupb.Reserved) {
 		unitPrice:       e.GetUnitPrice(),
 		expiresAtMs:     e.GetExpiresAtMs(),
 		reservedVersion: s.version,
-		quantity:        int32(e.GetQuantity()),
+		quantity:        int32(e.GetQuantity()), //nolint:gosec // at most MaxQuantity
 	}
 	s.allocate(a)
 	s.deadlines.push(a)
@@ -108,7 +108,7 @@ func (s *State) confirmed(e *skupb.Confirmed) {
 		unitPrice:        s.config.price,
 		reservedVersion:  s.version,
 		committedVersion: s.version,
-		quantity:         int32(e.GetQuantity()),
+		quantity:         int32(e.GetQuantity()), //nolint:gosec // at most MaxQuantity
 		place:            -1,
 	})
 	s.stock.available -= e.GetQuantity()

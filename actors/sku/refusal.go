@@ -53,7 +53,7 @@ func checkKey(key string) *commonpb.Refusal {
 // printable reports valid UTF-8 without control characters. It is on the way of
 // every hold, so plain ASCII is decided without the tables.
 func printable(s string) bool {
-	for i := 0; i < len(s); i++ {
+	for i := range len(s) {
 		if s[i] < ' ' || s[i] == 0x7f {
 			return false
 		}
@@ -75,7 +75,7 @@ func noControl(s string) bool {
 
 // validSKU reports [A-Za-z0-9_-]{1,64}.
 func validSKU(id string) bool {
-	for i := 0; i < len(id); i++ {
+	for i := range len(id) {
 		c := id[i]
 		if c != '-' && c != '_' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') {
 			return false

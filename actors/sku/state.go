@@ -131,7 +131,7 @@ func WakeAt(s *State) time.Time {
 func newDeadlines() heap[*allocation] {
 	return heap[*allocation]{
 		less:  endsBefore,
-		moved: func(a *allocation, i int) { a.place = int32(i) },
+		moved: func(a *allocation, i int) { a.place = int32(i) }, //nolint:gosec // below MaxAllocations
 	}
 }
 
