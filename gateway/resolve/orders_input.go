@@ -3,22 +3,17 @@ package resolve
 import (
 	"fmt"
 
+	"stampede/actors/order"
 	"stampede/gateway/graph"
 	"stampede/proto/gen/orderpb"
-)
-
-const (
-	maxOrderLines    = 100
-	maxLineQuantity  = 10_000
-	wantLineQuantity = "must be 1 to 10000"
 )
 
 // placeCommand turns an input into the command, or says everything that is wrong with it.
 func (r *Resolver) placeCommand(v Viewer, in *graph.PlaceOrderInput) (*orderpb.Place, problems) {
 	var bad problems
 	bad.key(in.IdempotencyKey)
-	if n := len(in.Lines); n < 1 || n > maxOrderLines {
-		bad.add(fmt.Sprintf("must be 1 to %d lines, not %d", maxOrderLines, n), "lines")
+	if n := len(in.Lines); n < 1 || n > order.MaxLines {
+		bad.add(fmt.Sprintf("must be 1 to %d lines, not %d", order.MaxLines, n), "lines")
 		return nil, bad
 	}
 	cmd := &orderpb.Place{
@@ -44,8 +39,8 @@ func (p *problems) line(in *graph.LineInput, i int, out *orderpb.PlaceLine) {
 	if !isSKU(in.Sku) {
 		p.add(wantSKU, "lines", index(i), "sku")
 	}
-	if in.Quantity < 1 || in.Quantity > maxLineQuantity {
-		p.add(wantLineQuantity, "lines", index(i), "quantity")
+	if in.Quantity < 1 || in.Quantity > order.MaxQuantity {
+		p.add(between("", 1, order.MaxQuantity), "lines", index(i), "quantity")
 	}
 	out.Sku, out.Quantity = in.Sku, int64(in.Quantity)
 	if in.ExpectedPrice != nil {

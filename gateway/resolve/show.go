@@ -84,6 +84,9 @@ func orderOf(o *orderpb.Order) *graph.Order {
 
 func lineOf(l *orderpb.Line) graph.OrderLine {
 	out := graph.OrderLine{Sku: l.Sku, Name: l.Name, Quantity: int32of(l.Quantity), UnitPrice: money.Of(l.UnitPrice)}
+	if out.Name == "" { // the SKU never said what it is called
+		out.Name = l.Sku
+	}
 	if l.SkuVersion != 0 {
 		version := int32of(l.SkuVersion)
 		out.SkuVersion = &version
