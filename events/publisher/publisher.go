@@ -55,7 +55,7 @@ type Publisher struct {
 	// acknowledged.
 	pending      int
 	pendingBytes int
-	// failing is how many partitions have a batch that failed.
+	// failing is how many partitions have a batch that failed saidAfter times.
 	failing int
 	// moved is closed, and replaced, when something was acknowledged.
 	moved chan struct{}
@@ -116,7 +116,7 @@ func newPublisher(cfg Config, l link) (*Publisher, error) {
 func (p *Publisher) Run(ctx context.Context) error {
 	defer p.link.close()
 	if err := p.prepareTopics(ctx); err != nil {
-		return err
+		return unlessStopped(err)
 	}
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -132,10 +132,15 @@ func (p *Publisher) Run(ctx context.Context) error {
 	saving, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.cfg.Limits.DrainTimeout)
 	defer cancel()
 	saveErr := p.keeper.Save(saving, p.Watermarks())
-	if errors.Is(readErr, context.Canceled) && ctx.Err() != nil {
-		readErr = nil // being told to stop is no failure
+	return errors.Join(unlessStopped(readErr), drainErr, saveErr)
+}
+
+// unlessStopped leaves out that the publisher was told to stop: no failure.
+func unlessStopped(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return nil
 	}
-	return errors.Join(readErr, drainErr, saveErr)
+	return err
 }
 
 // drain waits until nothing is pending; once ctx has ended, no longer than

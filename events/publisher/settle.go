@@ -9,6 +9,10 @@ import (
 	"github.com/segmentio/kafka-go"
 )
 
+// saidAfter is how many attempts a batch may fail before it is said: the first
+// ones are part of every change of leaders.
+const saidAfter = 3
+
 // settle deals with what became of the partition's batch.
 func (p *Publisher) settle(part *partition, err error, now time.Time) {
 	switch {
@@ -57,10 +61,11 @@ func (p *Publisher) acknowledge(part *partition) {
 	part.batch = nil
 	part.batchBytes = min(part.batchBytes+part.batchBytes/batchBytesGrowing+1, p.cfg.Limits.BatchBytes)
 	part.retryAt = time.Time{}
-	if part.attempts == 0 {
+	failed := part.attempts >= saidAfter
+	part.attempts = 0
+	if !failed {
 		return
 	}
-	part.attempts = 0
 	if p.failing--; p.failing == 0 {
 		p.logger.Info("publishing works again")
 	}
@@ -96,7 +101,7 @@ func (p *Publisher) fail(part *partition, err error, now time.Time) {
 	p.metrics.failures.WithLabelValues(part.topic).Inc()
 	part.retryAt = now.Add(p.backoff(part.attempts))
 	part.attempts++
-	if part.attempts > 1 {
+	if part.attempts != saidAfter {
 		return
 	}
 	if p.failing++; p.failing == 1 {
