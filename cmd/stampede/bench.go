@@ -33,7 +33,7 @@ type benchCmd struct {
 	UseSKUs     []string `name:"use-skus" placeholder:"SKU" sep:"," group:"Who asks" help:"SKUs that are there already; without them, staff makes new ones."`
 	StaffEmail  string   `placeholder:"EMAIL" group:"Who asks" help:"Who makes the SKUs, with the password in STAMPEDE_STAFF_PASSWORD."`
 	SigningKeys string   `placeholder:"DIR" group:"Who asks" help:"The server's signing keys: makes tokens for staff and shoppers instead of logging in."`
-	Customers   int      `default:"32" placeholder:"N" group:"Who asks" help:"Shoppers who take turns. Without --signing-keys each registers first, which costs the server a password hash."`
+	Customers   int      `placeholder:"N" group:"Who asks" help:"Shoppers who take turns: a server limits what each may ask for. 32 if not given, who register first, which costs the server a password hash each; 4096 with --signing-keys."`
 
 	staffPassword secret
 }
@@ -45,9 +45,12 @@ const staffPasswordEnv = envPrefix + "_STAFF_PASSWORD"
 const (
 	maxBenchDuration = 10 * time.Minute // shorter than the life of a token
 	maxCustomers     = 100_000
-	maxBenchSKUs     = 1_000
-	benchStock       = 100_000_000 // of each SKU: stock is not what is measured
-	benchPatience    = 30 * time.Second
+
+	registeredCustomers = 32
+	signedCustomers     = 4_096
+	maxBenchSKUs        = 1_000
+	benchStock          = 100_000_000 // of each SKU: stock is not what is measured
+	benchPatience       = 30 * time.Second
 )
 
 // Validate lists everything that is wrong with the configuration.
@@ -62,6 +65,12 @@ func (c *benchCmd) Validate() faults {
 	}
 	checkCount(&wrong, "concurrency", c.Concurrency, maxConcurrency)
 	checkCount(&wrong, "skus", c.SKUs, maxBenchSKUs)
+	if c.Customers == 0 {
+		c.Customers = registeredCustomers
+		if c.SigningKeys != "" {
+			c.Customers = signedCustomers
+		}
+	}
 	checkCount(&wrong, "customers", c.Customers, maxCustomers)
 	checkOneOf(&wrong, "lane", c.Lane, "place", "read")
 	if c.SigningKeys != "" {

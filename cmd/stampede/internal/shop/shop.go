@@ -233,6 +233,11 @@ func JudgeCatalogue(status int, after time.Duration, body []byte) Answer {
 func judgeTransport(status int, after time.Duration, body []byte, into any, found *[]Fault) (Answer, bool) {
 	switch status {
 	case 429, 502, 503, 504:
+		// The body may know better than the header, which counts in seconds. A
+		// proxy's answer has no such body.
+		if json.Unmarshal(body, into) == nil && len(*found) > 0 && (*found)[0].Extensions.RetryAfterMs > 0 {
+			after = milliseconds((*found)[0].Extensions.RetryAfterMs)
+		}
 		return Answer{Kind: Retry, Reason: "HTTP_" + strconv.Itoa(status), After: after}, true
 	}
 	if err := json.Unmarshal(body, into); err != nil {

@@ -39,6 +39,7 @@ func TestJudgePlaceOrder(t *testing.T) {
 		{"throttled", 200, 0, `{"data":{"placeOrder":{"order":null,"userErrors":[{"code":"THROTTLED","retryAfterMs":70}]}}}`, Answer{Kind: Retry, Reason: "THROTTLED", After: 70 * time.Millisecond}},
 		{"in progress", 200, 0, `{"data":{"placeOrder":{"order":null,"userErrors":[{"code":"IN_PROGRESS","retryAfterMs":9}]}}}`, Answer{Kind: Retry, Reason: "IN_PROGRESS", After: 9 * time.Millisecond}},
 		{"throttled at the top", 429, 0, `{"errors":[]}`, Answer{Kind: Retry, Reason: "HTTP_429"}},
+		{"throttled with a delay", 429, time.Second, `{"errors":[{"message":"m","extensions":{"code":"THROTTLED","retryAfterMs":40}}]}`, Answer{Kind: Retry, Reason: "HTTP_429", After: 40 * time.Millisecond}},
 		{"overloaded", 503, 2 * time.Second, `busy`, Answer{Kind: Retry, Reason: "HTTP_503", After: 2 * time.Second}},
 		{"fault", 200, 0, `{"errors":[{"message":"m","extensions":{"code":"INTERNAL"}}]}`, Answer{Kind: Retry, Reason: "INTERNAL"}},
 		{"who are you", 401, 0, `{"errors":[{"message":"m","extensions":{"code":"UNAUTHENTICATED"}}]}`, Answer{Kind: Failed, Reason: "UNAUTHENTICATED: m"}},
