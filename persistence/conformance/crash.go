@@ -42,7 +42,7 @@ func testCrashBetween(t *testing.T, h Harness) {
 // was acknowledged is there; what was surely not written is not; what is unknown
 // becomes known by appending it again.
 func testCrashDuring(t *testing.T, h Harness) {
-	const writers, rounds = 4, 3
+	const writers, rounds = 4, 2
 	c := h.Crash(t)
 	random := seeded(t)
 	for round := range rounds {

@@ -120,11 +120,13 @@ func (s *Store) insert(ctx context.Context, open []*insertion, errs []error) {
 		found, rest, cause := s.attempt(ctx, open, errs)
 		again, err := s.settle(ctx, found, errs)
 		if err != nil {
-			// What has their keys may be what an earlier call wrote of them.
+			// What has their keys may be what an earlier attempt, or an earlier
+			// call, wrote of them.
 			for _, r := range found {
 				r.sent = true
-				report([]*insertion{r.insertion}, errs, err)
+				again = append(again, r.insertion)
 			}
+			cause = err
 		}
 		open = append(rest, again...)
 		if len(open) == 0 {

@@ -64,7 +64,7 @@ func (s *Store) Append(ctx context.Context, records []*entity.Record) []error {
 	batch := make([]entry, 0, len(records))
 	for i, r := range records {
 		if errs[i] = persistence.CheckRecord(r); errs[i] == nil {
-			batch = append(batch, entry{Record: r, hash: streamHash(r.Kind, r.ID), index: i})
+			batch = append(batch, entry{Record: r, hash: s.hash(r.Kind, r.ID), index: i})
 		}
 	}
 	if len(batch) == 0 {

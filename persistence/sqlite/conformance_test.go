@@ -35,18 +35,24 @@ func TestMain(m *testing.M) {
 }
 
 func TestConformance(t *testing.T) {
-	conformance.Run(t, harness(mergeEvery))
+	conformance.Run(t, harness(mergeEvery, streamHash))
 }
 
 // TestConformanceWhileMerging has index.db brought up to date every few
 // records, so that each test crosses many merges.
 func TestConformanceWhileMerging(t *testing.T) {
-	conformance.Run(t, harness(5))
+	conformance.Run(t, harness(5, streamHash))
 }
 
-func harness(mergeEvery int) conformance.Harness {
+// TestConformanceWithCollisions has all streams share 64 hashes, so that they
+// are told apart by their records alone.
+func TestConformanceWithCollisions(t *testing.T) {
+	conformance.Run(t, harness(100, func(kind, id string) int64 { return streamHash(kind, id) & 63 }))
+}
+
+func harness(mergeEvery int, hash func(kind, id string) int64) conformance.Harness {
 	return conformance.Harness{
-		Open:   func(t *testing.T) persistence.Store { return openForTest(t, t.TempDir(), mergeEvery) },
+		Open:   func(t *testing.T) persistence.Store { return openForTest(t, t.TempDir(), mergeEvery, hash) },
 		Tamper: func(t *testing.T, s persistence.Store) conformance.Tamper { return tamper(t, s.(*Store).dir) },
 		Crash: func(t *testing.T) conformance.Crash {
 			c := &crash{t: t, dir: t.TempDir()}
@@ -57,9 +63,9 @@ func harness(mergeEvery int) conformance.Harness {
 	}
 }
 
-func openForTest(t testing.TB, dir string, mergeEvery int) *Store {
+func openForTest(t testing.TB, dir string, mergeEvery int, hash func(kind, id string) int64) *Store {
 	t.Helper()
-	s, err := open(context.Background(), dir, mergeEvery)
+	s, err := open(context.Background(), dir, mergeEvery, hash)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,7 +189,7 @@ var outcomes = []error{ //nolint:gochecknoglobals // a table
 
 // serve is the process that holds the data directory.
 func serve(dir string, in io.Reader, out io.Writer) error {
-	s, err := open(context.Background(), dir, mergeInChild)
+	s, err := open(context.Background(), dir, mergeInChild, streamHash)
 	if err != nil {
 		return err
 	}

@@ -132,7 +132,7 @@ func (m *merger) rebuild(identity []byte, upto int64) error {
 	for after := int64(0); ; {
 		places = places[:0]
 		err := m.s.journal.query("SELECT id, stream, seq FROM records WHERE id > ? ORDER BY id LIMIT ?", func(row []driver.Value) bool {
-			places = append(places, placeOf(row))
+			places = append(places, m.placeOf(row))
 			return true
 		}, after, int64(mergeEvery))
 		if err != nil {
@@ -175,7 +175,7 @@ func (m *merger) fillTail(upto int64) error {
 	unknown := make(map[int64]int64)
 	for _, id := range ids {
 		err := m.s.journal.query("SELECT id, stream, seq FROM records WHERE id = ?", func(row []driver.Value) bool {
-			p := placeOf(row)
+			p := m.placeOf(row)
 			places = append(places, p)
 			unknown[p.hash] = 0
 			return false
@@ -195,9 +195,9 @@ func (m *merger) fillTail(upto int64) error {
 	return nil
 }
 
-func placeOf(row []driver.Value) place {
+func (m *merger) placeOf(row []driver.Value) place {
 	kind, id := persistence.SplitStream(text(row[1]))
-	return place{hash: streamHash(kind, id), seq: number(row[2]), id: number(row[0])}
+	return place{hash: m.s.hash(kind, id), seq: number(row[2]), id: number(row[0])}
 }
 
 func (m *merger) start() { m.done.Go(m.run) }

@@ -33,7 +33,7 @@ func (s *Store) ReadStream(ctx context.Context, stream string, afterSeq uint64) 
 			return
 		}
 		kind, id := persistence.SplitStream(stream)
-		p := &streamReader{s: s, stream: stream, hash: streamHash(kind, id), after: int64(afterSeq)}
+		p := &streamReader{s: s, stream: stream, hash: s.hash(kind, id), after: int64(afterSeq)}
 		// The tail first: what leaves it meanwhile is in index.db by then.
 		p.tail = s.tail.find(p.hash, p.after)
 		for {

@@ -43,6 +43,8 @@ type Store struct {
 	// lookup reads index.db for the fence.
 	lookup  *conn
 	appends appends
+	// hash is streamHash; tests make streams collide.
+	hash func(kind, id string) int64
 	// commit ends a transaction of Append; tests make it fail.
 	commit func() error
 
@@ -68,10 +70,10 @@ var _ persistence.Store = (*Store)(nil)
 // Open opens the data directory, creating it if needed. It wraps
 // persistence.ErrInUse when another process has it.
 func Open(ctx context.Context, dir string) (*Store, error) {
-	return open(ctx, dir, mergeEvery)
+	return open(ctx, dir, mergeEvery, streamHash)
 }
 
-func open(ctx context.Context, dir string, mergeEvery int) (_ *Store, err error) {
+func open(ctx context.Context, dir string, mergeEvery int, hash func(kind, id string) int64) (_ *Store, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -92,7 +94,7 @@ func open(ctx context.Context, dir string, mergeEvery int) (_ *Store, err error)
 		return nil, fmt.Errorf("data directory %s: %w", dir, persistence.ErrInUse)
 	}
 
-	s := &Store{dir: dir, lock: lock, writer: make(chan struct{}, 1), closed: make(chan struct{})}
+	s := &Store{dir: dir, lock: lock, hash: hash, writer: make(chan struct{}, 1), closed: make(chan struct{})}
 	s.records = newPool(filepath.Join(dir, journalFile), readers, s.closed)
 	s.index = newPool(filepath.Join(dir, indexFile), readers, s.closed)
 	s.views = newPool(filepath.Join(dir, cacheFile), readers, s.closed)
