@@ -122,6 +122,34 @@ func (c *client) order(ctx context.Context, id string) (*order, error) {
 	return data.Order, err
 }
 
+// orders reads the staff's whole list, in pages.
+func (c *client) orders(ctx context.Context, first int) ([]order, error) {
+	var all []order
+	var after *string
+	for {
+		var data struct {
+			Orders struct {
+				Edges    []struct{ Node order }
+				PageInfo struct {
+					HasNextPage bool
+					EndCursor   *string
+				}
+			}
+		}
+		document := `query Q($first:Int,$after:String){orders(first:$first,after:$after){edges{node{` + orderFields + `}} pageInfo{hasNextPage endCursor}}}`
+		if err := c.ask(ctx, document, map[string]any{"first": first, "after": after}, &data); err != nil {
+			return nil, err
+		}
+		for _, e := range data.Orders.Edges {
+			all = append(all, e.Node)
+		}
+		if !data.Orders.PageInfo.HasNextPage {
+			return all, nil
+		}
+		after = data.Orders.PageInfo.EndCursor
+	}
+}
+
 // stock reads the levels of SKUs; nil stands for one that is not there.
 func (c *client) stock(ctx context.Context, skus ...string) ([]*level, error) {
 	var data struct{ Stock []*level }
