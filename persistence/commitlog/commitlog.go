@@ -51,13 +51,15 @@ type Log struct {
 	opened    time.Time
 	abort     context.CancelFunc // ends writers and resolver with work undone
 	finished  chan struct{}      // closed when writers and resolver have ended
-	doubt     chan struct{}      // tells the resolver to look; holds one
+	look      chan struct{}      // tells the resolver to look; holds one
 
 	mu             sync.Mutex
 	work           sync.Cond // writers wait here for records
 	queue          queue
-	streams        map[stream]struct{} // queued or in flight
-	position       uint64              // the last one given
+	streams        map[stream]struct{}      // queued or in flight
+	doubts         map[stream]int           // unresolved records
+	settling       map[stream]chan struct{} // closed when the stream is in neither
+	position       uint64                   // the last one given
 	pendingRecords int
 	pendingBytes   int
 	unresolved     []*entity.Record // in the resolver's order, without those it is appending
@@ -99,8 +101,10 @@ func Open(ctx context.Context, journal persistence.Journal, node string, o Optio
 		maxEvents: journal.MaxRecordBytes(),
 		opened:    time.Now(),
 		finished:  make(chan struct{}),
-		doubt:     make(chan struct{}, 1),
+		look:      make(chan struct{}, 1),
 		streams:   make(map[stream]struct{}),
+		doubts:    make(map[stream]int),
+		settling:  make(map[stream]chan struct{}),
 		tail:      newTail(&o),
 		writers:   o.MaxInFlight,
 	}
@@ -242,6 +246,9 @@ func (l *Log) writerEnded() {
 func (l *Log) resolverEnded() {
 	l.mu.Lock()
 	l.ended = true
+	for s := range l.settling {
+		l.tellSettled(s)
+	}
 	l.wakeFollowers()
 	l.mu.Unlock()
 	close(l.finished)

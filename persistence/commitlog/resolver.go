@@ -49,13 +49,13 @@ func (l *Log) awaitDoubt(ctx context.Context) bool {
 		if work {
 			return true
 		}
-		<-l.doubt
+		<-l.look
 	}
 }
 
 func (l *Log) nudgeResolver() {
 	select {
-	case l.doubt <- struct{}{}:
+	case l.look <- struct{}{}:
 	default:
 	}
 }
@@ -94,6 +94,8 @@ func (l *Log) settleAgain(records []*entity.Record, errs []error) int {
 		resolved++
 		l.counts.resolved(o)
 		l.settled(rec, recordBytes(rec), o)
+		l.doubt(streamOf(rec), -1)
+		l.tellSettled(streamOf(rec))
 	}
 	l.unresolvedN -= resolved
 	left := l.unresolvedN

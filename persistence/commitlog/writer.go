@@ -161,9 +161,11 @@ func (l *Log) settle(b *batch, began time.Duration) {
 		if o == unknown {
 			l.unresolved = append(l.unresolved, c.rec)
 			l.unresolvedN++
+			l.doubt(streamOf(c.rec), 1)
 			continue
 		}
 		l.settled(c.rec, c.size, o)
+		l.tellSettled(streamOf(c.rec))
 	}
 	l.counts.inFlight -= len(b.commits)
 	if b.refusal == nil {
