@@ -102,6 +102,8 @@ func (d *disk) Commit(rec *entity.Record, done func(error)) {
 	write()
 }
 
+func (d *disk) Settle(context.Context, entity.Address) error { return nil }
+
 func (d *disk) holdWrites() {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -7,6 +7,7 @@ package entity
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -67,15 +68,19 @@ type core[S any, E proto.Message] struct {
 	stalled    int       // follow-ups in a row that changed nothing
 	paused     bool      // no follow-up before resume or a change
 
-	wakeAt time.Time
-	since  struct{ records, bytes int } // since the last snapshot
-	last   int                          // bytes of the last snapshot
+	wakeAt    time.Time
+	notBefore time.Time                    // no tick before: the last one was due and changed nothing
+	idleTicks int                          // of those in a row
+	since     struct{ records, bytes int } // since the last snapshot
+	last      int                          // bytes of the last snapshot
 
-	draining bool
-	ended    error // why receive refuses; nil while alive
+	draining  bool
+	impatient bool  // draining, and not waiting for parked calls any more
+	ended     error // why receive refuses; nil while alive
 }
 
-// call is a command that is being decided. to is nil when nobody waits.
+// call is a command that is being decided. to is nil when nobody waits; else
+// it is answered by the deadline, or soon after.
 type call struct {
 	command  proto.Message
 	trace    string
@@ -105,17 +110,17 @@ func (c *core[S, E]) receive(req *Request) {
 		req.Answer.Answer(nil, ErrRetry)
 		return
 	}
+	c.expire()
 	if c.unanswered >= c.limits.MaxUnanswered {
 		req.Answer.Answer(nil, fmt.Errorf("%w: %s has %d requests unanswered", ErrOverloaded, c.addr.Kind, c.unanswered))
 		return
 	}
-	if c.filling != nil && len(c.filling.events) >= c.limits.MaxRecordBytes {
+	if c.full() {
 		req.Answer.Answer(nil, fmt.Errorf("%w: %s has %d bytes waiting to be written", ErrOverloaded, c.addr.Kind, len(c.filling.events)))
 		return
 	}
 	c.unanswered++
-	k := &call{command: req.Command, trace: req.Trace, to: req.Answer}
-	c.todo = append(c.todo, k)
+	c.todo = append(c.todo, &call{command: req.Command, trace: req.Trace, to: req.Answer, deadline: c.host.now().Add(c.limits.AskFor)})
 	c.guard(c.settle)
 }
 
@@ -159,6 +164,7 @@ func (c *core[S, E]) decide(k *call) {
 // decided is decide's end for a command nobody waits for.
 func (c *core[S, E]) decided(k *call, d Decision[E]) {
 	if !k.followUp {
+		c.ticked(len(d.Events) > 0)
 		return
 	}
 	switch {
@@ -172,6 +178,19 @@ func (c *core[S, E]) decided(k *call, d Decision[E]) {
 		c.paused = true
 		c.host.resume(c.backoff(c.stalled, 20*time.Millisecond, 5*time.Second))
 	}
+}
+
+// ticked notes what a tick led to. A kind that has nothing to do although its
+// moment has come is not asked again in a hot loop.
+func (c *core[S, E]) ticked(changed bool) {
+	c.notBefore = time.Time{}
+	now := c.host.now()
+	if changed || c.kind.WakeAt == nil || c.kind.WakeAt(c.state).After(now) {
+		c.idleTicks = 0
+		return
+	}
+	c.idleTicks++
+	c.notBefore = now.Add(c.backoff(c.idleTicks, 10*time.Millisecond, 5*time.Second))
 }
 
 // reply answers now if all that the answer has seen is durable, else with the
@@ -190,23 +209,21 @@ func (c *core[S, E]) reply(k *call, reply proto.Message) {
 
 // settle ends the handling of one message: what is to be decided is decided,
 // then, on the changed state, what waited for a change; the next record leaves,
-// follow-ups start, the timer is set.
+// follow-ups start, the timer is set. What does not fit the record is decided
+// when the record has left.
 func (c *core[S, E]) settle() {
-	for c.ended == nil {
-		for i := 0; i < len(c.todo); i++ {
-			k := c.todo[i]
-			c.todo[i] = nil
-			c.decide(k)
+	for c.ended == nil && !c.full() {
+		if len(c.todo) > 0 {
+			c.decideTodo()
+			continue
 		}
-		c.todo = c.todo[:0]
-		if !c.changed || len(c.waiting) == 0 {
+		again := c.changed && len(c.waiting) > 0
+		c.changed = false
+		if !again {
 			break
 		}
-		c.changed = false
-		c.todo = append(c.todo, c.waiting...)
-		c.waiting = c.waiting[:0]
+		c.todo, c.waiting = c.waiting, c.todo
 	}
-	c.changed = false
 	if c.ended != nil {
 		return
 	}
@@ -215,6 +232,38 @@ func (c *core[S, E]) settle() {
 		c.followUp()
 	}
 	c.rearm()
+	c.maybeDrained()
+}
+
+func (c *core[S, E]) decideTodo() {
+	n := 0
+	for ; n < len(c.todo) && !c.full(); n++ {
+		k := c.todo[n]
+		c.todo[n] = nil
+		c.decide(k)
+	}
+	if c.ended == nil {
+		c.todo = slices.Delete(c.todo, 0, n)
+	}
+}
+
+// full: nothing more goes into the record being filled.
+func (c *core[S, E]) full() bool {
+	return c.filling != nil && len(c.filling.events) >= c.limits.MaxRecordBytes
+}
+
+// expire lets go of calls that have waited long enough for a change. The
+// longest waiting are in front.
+func (c *core[S, E]) expire() {
+	if len(c.waiting) == 0 {
+		return
+	}
+	now, n := c.host.now(), 0
+	for ; n < len(c.waiting) && !now.Before(c.waiting[n].deadline); n++ {
+		c.unanswered--
+		c.waiting[n].refuse(fmt.Errorf("%w: %s waited %s for a change", ErrTimeout, c.addr.Kind, c.limits.AskFor))
+	}
+	c.waiting = slices.Delete(c.waiting, 0, n)
 }
 
 // rearm sets the timer to what the state now says.
@@ -222,7 +271,11 @@ func (c *core[S, E]) rearm() {
 	if c.kind.WakeAt == nil {
 		return
 	}
-	if at := c.kind.WakeAt(c.state); !at.Equal(c.wakeAt) {
+	at := c.kind.WakeAt(c.state)
+	if !at.IsZero() && at.Before(c.notBefore) {
+		at = c.notBefore
+	}
+	if !at.Equal(c.wakeAt) {
 		c.wakeAt = at
 		c.host.wake(at)
 	}

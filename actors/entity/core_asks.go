@@ -4,10 +4,11 @@ package entity
 
 import (
 	"fmt"
-	"stampede/proto/gen/commonpb"
 	"time"
 
 	"google.golang.org/protobuf/proto"
+
+	"stampede/proto/gen/commonpb"
 )
 
 // asking is one ask under way and the calls that wait for it.
@@ -26,10 +27,10 @@ func (c *core[S, E]) heard(key string, reply proto.Message, err error) {
 		return
 	}
 	if err != nil {
-		c.unheard(q, err)
+		c.guard(func() { c.unheard(q, err) })
 		return
 	}
-	delete(c.asks, key)
+	c.forget(key)
 	for _, k := range q.calls {
 		if k.heard == nil {
 			k.heard = Heard{}
@@ -40,19 +41,30 @@ func (c *core[S, E]) heard(key string, reply proto.Message, err error) {
 		}
 	}
 	c.guard(c.settle)
-	c.maybeDrained()
 }
 
-// unheard lets go of the calls that have waited long enough, and of a follow-up
-// that the state no longer implies, and asks again for the others.
+// forget drops an ask; a map that is empty is memory of an idle actor.
+func (c *core[S, E]) forget(key string) {
+	if delete(c.asks, key); len(c.asks) == 0 {
+		c.asks = nil
+	}
+}
+
+// unheard lets go of the calls that have waited long enough or cannot be
+// helped, and of a follow-up that the state no longer implies, and asks again
+// for the others.
 func (c *core[S, E]) unheard(q *asking, err error) {
 	now := c.host.now()
 	kept := q.calls[:0]
 	for _, k := range q.calls {
+		if k.to != nil && !Retryable(err) {
+			c.unanswered--
+			k.refuse(fmt.Errorf("%s was asked: %w", q.ask.Kind, err))
+			continue
+		}
 		if k.to != nil && !now.Before(k.deadline) {
 			c.unanswered--
-			k.to.Answer(nil, fmt.Errorf("%w: %s did not answer: %w", ErrTimeout, q.ask.Kind, err))
-			k.to = nil
+			k.refuse(fmt.Errorf("%w: %s did not answer: %w", ErrTimeout, q.ask.Kind, err))
 			continue
 		}
 		if k.followUp && !c.implied(q.ask.Key) {
@@ -67,9 +79,8 @@ func (c *core[S, E]) unheard(q *asking, err error) {
 	}
 	q.calls = kept
 	if len(kept) == 0 {
-		delete(c.asks, q.ask.Key)
-		c.guard(c.settle)
-		c.maybeDrained()
+		c.forget(q.ask.Key)
+		c.settle()
 		return
 	}
 	q.tries++
@@ -87,9 +98,6 @@ func (c *core[S, E]) resume() {
 
 // converse asks what the call needs to hear before it can be decided.
 func (c *core[S, E]) converse(k *call, asks []Ask) {
-	if k.deadline.IsZero() {
-		k.deadline = c.host.now().Add(c.limits.AskFor)
-	}
 	k.missing = 0
 	for _, a := range asks {
 		if _, ok := k.heard[a.Key]; ok {
@@ -139,7 +147,7 @@ func (c *core[S, E]) pending() []Ask {
 // followUp asks what the state implies, when the state is durable and no other
 // follow-up is under way.
 func (c *core[S, E]) followUp() {
-	if c.follow != nil || c.paused || c.durable != c.version || c.draining {
+	if c.follow != nil || c.paused || c.durable != c.version || c.draining && c.unanswered == 0 {
 		return
 	}
 	asks := c.pending()

@@ -32,7 +32,7 @@ func (c *core[S, E]) committed(seq uint64, err error) {
 	if c.ended != nil || c.flying == nil || c.flying.record.Seq != seq {
 		return
 	}
-	if errors.Is(err, ErrOverloaded) {
+	if errors.Is(err, ErrOverloaded) && c.flying.retries < maxRecommits {
 		// Surely not written, and nobody else is ahead of us: it may go again.
 		c.flying.retries++
 		c.host.retryCommit(c.backoff(c.flying.retries, 2*time.Millisecond, 100*time.Millisecond))
@@ -48,17 +48,22 @@ func (c *core[S, E]) committed(seq uint64, err error) {
 	c.durable = done.record.LastVersion
 	c.since.records++
 	c.since.bytes += len(done.record.Events)
-	if done.snapshot != nil {
-		c.saveSnapshot(done.snapshot)
-	}
 	c.unanswered -= len(done.answers)
 	for _, a := range done.answers {
 		a.to.Answer(a.reply, nil)
 	}
-	c.release()
-	c.guard(c.settle)
-	c.maybeDrained()
+	c.guard(func() {
+		if done.snapshot != nil {
+			c.saveSnapshot(done.snapshot)
+		}
+		c.release()
+		c.settle()
+	})
 }
+
+// maxRecommits is how often a record that the log has no room for goes again,
+// about a third of a second in all: then callers are told, while they still wait.
+const maxRecommits = 10
 
 // recommit sends the record in flight again, after ErrOverloaded.
 func (c *core[S, E]) recommit() {
@@ -67,12 +72,11 @@ func (c *core[S, E]) recommit() {
 	}
 }
 
+// maybeDrained ends a draining activation that has nothing left to write and
+// nobody left to answer.
 func (c *core[S, E]) maybeDrained() {
-	if c.draining && c.ended == nil && c.flying == nil && c.filling == nil {
-		if c.since.records >= c.limits.SnapshotOnPassivationRecords {
-			c.saveSnapshot(c.kind.Snapshot(c.state))
-		}
-		c.finish(nil)
+	if c.draining && c.ended == nil && c.flying == nil && c.filling == nil && (c.unanswered == 0 || c.impatient) {
+		c.leave()
 	}
 }
 
@@ -120,7 +124,6 @@ func (c *core[S, E]) flush() {
 		return
 	}
 	b := c.filling
-	c.filling = nil
 	b.record = &Record{
 		Kind: c.addr.Kind, ID: c.addr.ID,
 		Seq:          c.seq + 1,
@@ -132,12 +135,13 @@ func (c *core[S, E]) flush() {
 	if c.snapshotDue(len(b.events)) {
 		b.snapshot = c.kind.Snapshot(c.state)
 	}
-	c.flying = b
+	// Only now: whoever waits for it is answered also when the kind has panicked above.
+	c.flying, c.filling = b, nil
 	c.host.commit(b.record)
 }
 
 func (c *core[S, E]) wakeAtMs() int64 {
-	if c.pending() != nil {
+	if len(c.pending()) > 0 {
 		return c.host.now().UnixMilli()
 	}
 	if c.kind.WakeAt != nil {

@@ -10,34 +10,47 @@ import (
 
 // passivate ends the activation if there is nothing it would lose or delay.
 func (c *core[S, E]) passivate() bool {
-	if c.ended != nil {
-		return true
+	if c.ended == nil {
+		c.guard(func() {
+			c.expire()
+			if c.idle() && len(c.pending()) == 0 && !c.wakesWithin(c.limits.KeepBefore) {
+				c.leave()
+			}
+		})
 	}
-	if !c.idle() || c.pending() != nil {
-		return false
-	}
-	if c.kind.WakeAt != nil {
-		if at := c.kind.WakeAt(c.state); !at.IsZero() && at.Sub(c.host.now()) < c.limits.KeepBefore {
-			return false
-		}
-	}
-	if c.since.records >= c.limits.SnapshotOnPassivationRecords {
-		c.saveSnapshot(c.kind.Snapshot(c.state))
-	}
-	c.finish(nil)
-	return true
+	return c.ended != nil
 }
 
-// drain finishes what is decided or asked and ends the activation then.
+func (c *core[S, E]) wakesWithin(d time.Duration) bool {
+	if c.kind.WakeAt == nil {
+		return false
+	}
+	at := c.kind.WakeAt(c.state)
+	return !at.IsZero() && at.Sub(c.host.now()) < d
+}
+
+// drain finishes what was accepted, with what it takes of others, and ends the
+// activation then. Called again it does not wait for others any more, only for
+// what is being written.
 func (c *core[S, E]) drain() {
 	if c.ended == nil {
+		c.impatient = c.draining
 		c.draining = true
-		c.maybeDrained()
+		c.guard(c.settle)
 	}
 }
 
 func (c *core[S, E]) idle() bool {
-	return c.flying == nil && c.filling == nil && c.unanswered == 0 && len(c.asks) == 0 && c.follow == nil
+	return c.flying == nil && c.filling == nil && c.unanswered == 0 && len(c.todo) == 0 && len(c.asks) == 0 && c.follow == nil
+}
+
+// leave ends the activation in peace, with a snapshot if that spares its
+// successor much.
+func (c *core[S, E]) leave() {
+	if c.since.records >= c.limits.SnapshotOnPassivationRecords {
+		c.saveSnapshot(c.kind.Snapshot(c.state))
+	}
+	c.finish(nil)
 }
 
 // fail ends the activation: what it has in memory is not the truth any more.

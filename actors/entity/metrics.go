@@ -49,6 +49,8 @@ func (m *Metrics) deactivated(reason error) {
 		label = "fenced"
 	case errors.Is(reason, ErrUnknownOutcome):
 		label = "unknown_outcome"
+	case errors.Is(reason, ErrOverloaded):
+		label = "overloaded"
 	case errors.Is(reason, ErrUnavailable):
 		label = "unavailable"
 	case errors.As(reason, &p):

@@ -106,6 +106,10 @@ type Log interface {
 	// wraps ErrFenced, ErrUnavailable, ErrUnknownOutcome, ErrTooLarge or
 	// ErrOverloaded. It never blocks. It sets Epoch, Position and Checksum.
 	Commit(rec *Record, done func(error))
+	// Settle waits until the outcome of every record of the actor that the log
+	// took over is known: an activation that reads the journal before may miss
+	// one that is still on its way, and not notice until it writes.
+	Settle(ctx context.Context, addr Address) error
 }
 
 // Store is what an actor recovers from.

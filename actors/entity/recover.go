@@ -43,7 +43,7 @@ func (c *core[S, E]) restore(ctx context.Context, store Store, stream string) er
 		return nil
 	}
 	// A snapshot that cannot be read is as good as none.
-	if state, err := c.kind.Restore(c.addr.ID, snap.State); err == nil {
+	if state, err := c.restored(snap.State); err == nil {
 		c.state, c.seq, c.version = state, snap.Seq, snap.Version
 		c.since.records, c.since.bytes, c.last = 0, 0, len(snap.State)
 	}
@@ -66,6 +66,15 @@ func (c *core[S, E]) replayFrom(ctx context.Context, store Store, stream string,
 		}
 	}
 	return false, nil
+}
+
+func (c *core[S, E]) restored(snapshot []byte) (state *S, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("restore panicked: %v", v)
+		}
+	}()
+	return c.kind.Restore(c.addr.ID, snapshot)
 }
 
 // replay applies one record to the state.

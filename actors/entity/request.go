@@ -1,6 +1,10 @@
 package entity
 
-import "google.golang.org/protobuf/proto"
+import (
+	"context"
+
+	"google.golang.org/protobuf/proto"
+)
 
 // Request is a command on its way to an actor, with whoever waits for the
 // answer. The actor calls Answer exactly once, unless it is killed with the
@@ -21,5 +25,15 @@ type Responder interface {
 // Passivate asks an actor to end if it has nothing to do.
 type Passivate struct{}
 
-// Drain asks an actor to finish what it has begun, to refuse what comes, and to end.
+// Drain asks an actor to finish what it has accepted, to refuse what comes, and
+// to end.
 type Drain struct{}
+
+type askKey struct{}
+
+// withAsk marks the context of an actor's own question.
+func withAsk(ctx context.Context) context.Context { return context.WithValue(ctx, askKey{}, true) }
+
+// IsAsk reports whether a call is an actor's own question: part of something
+// that was admitted already, so no bound on what is admitted may refuse it.
+func IsAsk(ctx context.Context) bool { return ctx.Value(askKey{}) != nil }

@@ -2,8 +2,11 @@ package entity
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -25,11 +28,25 @@ type Runtime struct {
 	Limits Limits
 	// Metrics counts what the node's actors do.
 	Metrics *Metrics
+
+	saving atomic.Int64 // snapshots being saved
 }
+
+const (
+	// maxSaving bounds the snapshots that a node saves at once. One more is
+	// left out: the journal has everything.
+	maxSaving = 64
+	// settleFor bounds how long an activation waits for the outcomes of its
+	// predecessor's writes before its callers are told to try again.
+	settleFor = time.Second
+)
 
 // Spawner makes actors of one kind. Bind makes one of a Kind.
 type Spawner struct {
 	Kind string
+	// Asks tells that actors of the kind ask others, and need them to finish
+	// what they have accepted.
+	Asks bool
 	// Props is for one activation of the actor with this id. ended is called
 	// once, from the actor's mailbox, when the activation takes no more
 	// requests and another one may be started.
@@ -40,6 +57,7 @@ type Spawner struct {
 func Bind[S any, E proto.Message](rt *Runtime, kind *Kind[S, E]) Spawner {
 	return Spawner{
 		Kind: kind.Name,
+		Asks: kind.Pending != nil,
 		Props: func(id string, ended func()) *actor.Props {
 			box := &mailbox{limit: rt.Limits.MaxMailbox}
 			return actor.PropsFromProducer(
@@ -77,6 +95,8 @@ type activation[S any, E proto.Message] struct {
 	system *actor.ActorSystem
 	self   *actor.PID
 	timer  *time.Timer
+	// patience ends with a second Drain.
+	patience *time.Timer
 	// written gets the outcome of the write in flight when the actor is stopped
 	// from outside and its mailbox is not read any more.
 	written chan committed
@@ -132,20 +152,32 @@ func (a *activation[S, E]) start(ctx actor.Context) {
 	a.stopped, a.stop = context.WithCancel(context.Background())
 	a.core = newCore(a.kind, a.addr, &a.rt.Limits, host(a))
 	a.rt.Metrics.activated()
-	within, cancel := context.WithTimeout(a.stopped, a.rt.Limits.RecoverFor)
-	defer cancel()
-	err := a.core.recoverFrom(within, a.rt.Store)
+	err := a.recover()
 	switch {
 	case err == nil:
 		a.core.begin()
-	case Retryable(err):
+	case !errors.Is(err, ErrCorrupt):
+		// Whatever it is, it says nothing about the journal, and may pass.
+		if !Retryable(err) {
+			err = fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
 		a.core.fail(err)
 	default:
-		// The store answered with something that is no passing fault.
 		a.rt.Logger.Error("actor refuses everything: its journal cannot be trusted", "kind", a.addr.Kind, "id", a.addr.ID, "error", err)
 		a.rt.Metrics.corrupt()
 		a.core.ended = err
 	}
+}
+
+func (a *activation[S, E]) recover() error {
+	within, cancel := context.WithTimeout(a.stopped, settleFor)
+	defer cancel()
+	if err := a.rt.Log.Settle(within, a.addr); err != nil {
+		return err
+	}
+	reading, done := context.WithTimeout(a.stopped, a.rt.Limits.RecoverFor)
+	defer done()
+	return a.core.recoverFrom(reading, a.rt.Store)
 }
 
 // passivate ends an idle activation, and one that refuses everything, so that
@@ -157,13 +189,17 @@ func (a *activation[S, E]) passivate() {
 	a.end(nil)
 }
 
-// drain lets an actor finish; one that refuses everything has nothing to.
+// drain lets an actor finish, and hurries it when it takes too long; one that
+// refuses everything has nothing to finish.
 func (a *activation[S, E]) drain() {
 	if a.core.ended != nil {
 		a.end(nil)
 		return
 	}
 	a.core.drain()
+	if a.core.ended == nil && !a.core.impatient {
+		a.patience = time.AfterFunc(a.rt.Limits.StopFor, func() { a.tell(&Drain{}) })
+	}
 }
 
 // stopping is the end: here also when the actor system stops the actor from
@@ -173,19 +209,23 @@ func (a *activation[S, E]) stopping() {
 	if a.core == nil {
 		return
 	}
-	if a.core.ended == nil && a.core.flying != nil {
+	a.core.draining, a.core.impatient = true, true
+	for late := time.After(a.rt.Limits.StopFor); a.core.ended == nil && a.core.flying != nil; {
 		select {
 		case m := <-a.written:
-			a.core.draining = true
 			a.core.committed(m.seq, m.err)
-		case <-time.After(a.rt.Limits.StopFor):
+			continue
+		case <-late:
 		}
+		break
 	}
 	if a.core.ended == nil {
 		a.core.finish(nil)
 	}
-	if a.timer != nil {
-		a.timer.Stop()
+	for _, t := range []*time.Timer{a.timer, a.patience} {
+		if t != nil {
+			t.Stop()
+		}
 	}
 	a.stop()
 }
@@ -209,7 +249,7 @@ func (a *activation[S, E]) commit(rec *Record) {
 
 func (a *activation[S, E]) ask(q Ask, trace string, after time.Duration) {
 	put := func() {
-		ctx, cancel := context.WithTimeout(WithTrace(a.stopped, trace), a.rt.Limits.AskFor)
+		ctx, cancel := context.WithTimeout(withAsk(WithTrace(a.stopped, trace)), a.rt.Limits.AskFor)
 		defer cancel()
 		reply, err := a.rt.Asker.Call(ctx, Address{Kind: q.Kind, ID: q.ID}, q.Command)
 		a.tell(heard{q.Key, reply, err})
@@ -241,7 +281,12 @@ func (a *activation[S, E]) resume(after time.Duration) {
 }
 
 func (a *activation[S, E]) snapshot(s Snapshot, state proto.Message) {
+	if a.rt.saving.Add(1) > maxSaving {
+		a.rt.saving.Add(-1)
+		return
+	}
 	go func() {
+		defer a.rt.saving.Add(-1)
 		ctx, cancel := context.WithTimeout(context.Background(), a.rt.Limits.RecoverFor)
 		defer cancel()
 		var err error

@@ -1,0 +1,391 @@
+// These tests drive one activation by hand, message by message: what the
+// simulation would meet too rarely, and what no kind does but could.
+package entity
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"stampede/proto/gen/commonpb"
+)
+
+// till is a toy kind: a command adds its minor units. Its currency says how:
+// "ASK" asks another till first, "WAIT" waits until the sum is 100 or more,
+// and adds the text of the currency then; anything else adds at once.
+type till struct {
+	sum int64
+}
+
+// bench is a till on a host that only takes notes.
+type bench struct {
+	t        *testing.T
+	kind     *Kind[till, *commonpb.Money]
+	limits   Limits
+	core     *core[till, *commonpb.Money]
+	clock    time.Time
+	records  []*Record
+	asked    []Ask
+	woken    []time.Time
+	retries  int
+	ends     []error
+	answered map[string][]error // by request
+}
+
+func newBench(t *testing.T, change func(*bench)) *bench {
+	b := &bench{t: t, clock: time.UnixMilli(1_000_000), limits: DefaultLimits(), answered: map[string][]error{}}
+	b.kind = &Kind[till, *commonpb.Money]{
+		Name: "till",
+		New:  func(string) *till { return &till{} },
+		Decide: func(s *till, cmd proto.Message, _ time.Time, heard Heard) Decision[*commonpb.Money] {
+			m, ok := cmd.(*commonpb.Money)
+			switch {
+			case !ok:
+				return Decision[*commonpb.Money]{}
+			case m.Currency == "ASK" && heard == nil:
+				return Decision[*commonpb.Money]{Asks: []Ask{{Key: "other", Kind: "till", ID: "other"}}}
+			case strings.HasPrefix(m.Currency, "WAIT") && s.sum < 100:
+				return Decision[*commonpb.Money]{}
+			}
+			return Decision[*commonpb.Money]{Events: []*commonpb.Money{m}, Reply: &commonpb.Money{MinorUnits: s.sum + m.MinorUnits}}
+		},
+		Evolve:   func(s *till, e *commonpb.Money) { s.sum += e.MinorUnits },
+		NewEvent: func() *commonpb.Money { return &commonpb.Money{} },
+		Snapshot: func(s *till) proto.Message { return &commonpb.Money{MinorUnits: s.sum} },
+		Restore:  func(string, []byte) (*till, error) { return &till{}, nil },
+	}
+	if change != nil {
+		change(b)
+	}
+	b.core = newCore(b.kind, Address{Kind: "till", ID: "a"}, &b.limits, host(b))
+	b.core.begin()
+	return b
+}
+
+func (b *bench) now() time.Time                       { return b.clock }
+func (b *bench) commit(rec *Record)                   { b.records = append(b.records, rec) }
+func (b *bench) ask(a Ask, _ string, _ time.Duration) { b.asked = append(b.asked, a) }
+func (b *bench) wake(at time.Time)                    { b.woken = append(b.woken, at) }
+func (b *bench) retryCommit(time.Duration)            { b.retries++ }
+func (b *bench) resume(time.Duration)                 {}
+func (b *bench) snapshot(Snapshot, proto.Message)     {}
+func (b *bench) end(reason error)                     { b.ends = append(b.ends, reason) }
+func (b *bench) rand() *rand.Rand                     { return rand.New(rand.NewPCG(1, 1)) }
+
+type noted struct {
+	b    *bench
+	name string
+}
+
+func (n noted) Answer(_ proto.Message, err error) {
+	n.b.answered[n.name] = append(n.b.answered[n.name], err)
+}
+
+func (b *bench) receive(name string, units int64, how string) {
+	b.answered[name] = nil
+	b.core.receive(&Request{Command: &commonpb.Money{MinorUnits: units, Currency: how}, Answer: noted{b, name}})
+}
+
+// written reports that the newest record is durable.
+func (b *bench) written() { b.core.committed(b.records[len(b.records)-1].Seq, nil) }
+
+// only fails unless the request was answered once, with an error that wraps want.
+func (b *bench) only(name string, want error) {
+	b.t.Helper()
+	got := b.answered[name]
+	if len(got) != 1 || want == nil && got[0] != nil || want != nil && !errors.Is(got[0], want) {
+		b.t.Errorf("%s was answered %v, want once %v", name, got, want)
+	}
+}
+
+// A kind that panics where nothing is being decided takes nobody's answer with it.
+func TestPanicBesideADecision(t *testing.T) {
+	boom := func() { panic("boom") }
+	for name, c := range map[string]struct {
+		change func(*bench)
+		do     func(*bench)
+	}{
+		"snapshot of a record": {
+			func(b *bench) {
+				b.limits.SnapshotEveryRecords, b.limits.SnapshotEveryBytes = 1, 1
+				b.kind.Snapshot = func(*till) proto.Message { boom(); return nil }
+			},
+			func(b *bench) { b.receive("a", 1, "EUR") },
+		},
+		"what a record wakes for": {
+			func(b *bench) {
+				b.kind.WakeAt = func(s *till) time.Time {
+					if s.sum > 0 {
+						boom()
+					}
+					return time.Time{}
+				}
+			},
+			func(b *bench) { b.receive("a", 1, "EUR") },
+		},
+		"what a record leads to": {
+			func(b *bench) {
+				b.kind.Pending = func(s *till) []Ask {
+					if s.sum > 0 {
+						boom()
+					}
+					return nil
+				}
+			},
+			func(b *bench) { b.receive("a", 1, "EUR") },
+		},
+		"passivation": {
+			func(b *bench) {
+				b.limits.SnapshotOnPassivationRecords = 0
+				b.kind.Snapshot = func(*till) proto.Message { boom(); return nil }
+			},
+			func(b *bench) { b.core.passivate() },
+		},
+		"drain": {
+			func(b *bench) {
+				b.limits.SnapshotOnPassivationRecords = 0
+				b.kind.Snapshot = func(*till) proto.Message { boom(); return nil }
+			},
+			func(b *bench) { b.core.drain() },
+		},
+		"an answer that does not come": {
+			func(b *bench) {
+				calls := 0
+				b.kind.Pending = func(*till) []Ask {
+					if calls++; calls > 1 {
+						boom()
+					}
+					return []Ask{{Key: "k", Kind: "till", ID: "b"}}
+				}
+			},
+			func(b *bench) { b.core.heard("k", nil, ErrTimeout) },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, c.change)
+			defer func() {
+				if v := recover(); v != nil {
+					t.Errorf("the panic left the core: %v", v)
+				}
+			}()
+			c.do(b)
+			if len(b.ends) != 1 || b.ends[0] == nil {
+				t.Errorf("ended %v", b.ends)
+			}
+			for request := range b.answered {
+				b.only(request, ErrRetry)
+			}
+		})
+	}
+}
+
+// A log that has no room is not waited for until the callers have gone.
+func TestFullLogIsTold(t *testing.T) {
+	b := newBench(t, nil)
+	b.receive("a", 1, "EUR")
+	for range 100 {
+		if len(b.ends) > 0 {
+			break
+		}
+		b.core.committed(1, ErrOverloaded)
+		b.core.recommit()
+	}
+	b.only("a", ErrOverloaded)
+	if b.retries == 0 || b.retries > 20 {
+		t.Errorf("%d retries", b.retries)
+	}
+}
+
+// A call that waits for a change is answered soon after its time, and does not
+// take the place of others.
+func TestParkedCallsExpire(t *testing.T) {
+	b := newBench(t, func(b *bench) { b.limits.MaxUnanswered = 3 })
+	for _, name := range []string{"a", "b", "c"} {
+		b.receive(name, 1, "WAIT")
+	}
+	b.receive("d", 1, "EUR")
+	b.only("d", ErrOverloaded)
+	b.clock = b.clock.Add(b.limits.AskFor)
+	b.receive("e", 1, "WAIT")
+	for _, name := range []string{"a", "b", "c"} {
+		b.only(name, ErrTimeout)
+	}
+	if b.core.passivate() {
+		t.Error("passivated with a call waiting")
+	}
+	b.clock = b.clock.Add(b.limits.AskFor)
+	if !b.core.passivate() {
+		t.Error("a call that nobody waits for any more keeps the actor in memory")
+	}
+	b.only("e", ErrTimeout)
+}
+
+// A kind with a deadline behind it and nothing to do about it is not asked in a hot loop.
+func TestIdleTicksBackOff(t *testing.T) {
+	b := newBench(t, func(b *bench) { b.kind.WakeAt = func(*till) time.Time { return time.UnixMilli(1) } })
+	start := b.clock
+	for ticks := 0; b.clock.Sub(start) < time.Minute; ticks++ {
+		if ticks > 100 {
+			t.Fatalf("%d ticks in %s", ticks, b.clock.Sub(start))
+		}
+		if at := b.woken[len(b.woken)-1]; at.After(b.clock) {
+			b.clock = at
+		}
+		b.core.tick()
+	}
+	// A tick that is early is no idle one.
+	b.kind.WakeAt = func(*till) time.Time { return b.clock.Add(time.Millisecond) }
+	b.core.tick()
+	if at := b.woken[len(b.woken)-1]; at.Sub(b.clock) != time.Millisecond {
+		t.Errorf("after an early tick the next one is %s later", at.Sub(b.clock))
+	}
+}
+
+// What waited for a change is decided when there is one, and no more of it at
+// once than fits a record.
+func TestRecordsStayInTheirBounds(t *testing.T) {
+	b := newBench(t, func(b *bench) { b.limits.MaxRecordBytes = 1000 })
+	text := "WAIT" + strings.Repeat("x", 200)
+	var names []string
+	for i := range 50 {
+		names = append(names, text[:10]+string(rune('a'+i)))
+		b.receive(names[i], 1, text)
+	}
+	b.receive("a", 100, "EUR")
+	for n := -1; n != len(b.records); {
+		n = len(b.records)
+		b.written()
+	}
+	for _, name := range names {
+		b.only(name, nil)
+	}
+	for _, rec := range b.records {
+		if len(rec.Events) > 2*b.limits.MaxRecordBytes {
+			t.Errorf("record %d has %d bytes", rec.Seq, len(rec.Events))
+		}
+	}
+	if b.core.unanswered != 0 || len(b.core.todo) != 0 {
+		t.Errorf("%d unanswered, %d to do", b.core.unanswered, len(b.core.todo))
+	}
+}
+
+// Whoever is asked and cannot be helped by asking again is not asked again.
+func TestAskThatFailsForGood(t *testing.T) {
+	b := newBench(t, nil)
+	b.receive("a", 1, "ASK")
+	b.core.heard("other", nil, &CorruptError{Stream: "till/other", Seq: 1, Reason: "damaged"})
+	b.only("a", ErrCorrupt)
+	if len(b.asked) != 1 || !b.core.idle() {
+		t.Errorf("asked %d times, idle: %v", len(b.asked), b.core.idle())
+	}
+}
+
+// A draining activation finishes what it accepted, also what it has to ask for,
+// but does not wait for others for ever.
+func TestDrainFinishesWhatWasAccepted(t *testing.T) {
+	b := newBench(t, nil)
+	b.receive("a", 1, "ASK")
+	b.core.drain()
+	b.receive("b", 1, "EUR")
+	b.only("b", ErrRetry)
+	if len(b.ends) > 0 {
+		t.Fatal("ended with a request unanswered")
+	}
+	b.core.heard("other", &commonpb.Money{}, nil)
+	b.written()
+	b.only("a", nil)
+	if len(b.ends) != 1 || b.ends[0] != nil {
+		t.Errorf("ended %v", b.ends)
+	}
+
+	b = newBench(t, nil)
+	b.receive("a", 1, "ASK")
+	b.receive("c", 1, "EUR")
+	b.core.drain()
+	b.core.drain()
+	if len(b.ends) > 0 {
+		t.Fatal("ended with a write under way")
+	}
+	b.written()
+	b.only("a", ErrRetry)
+	b.only("c", nil)
+	if len(b.ends) != 1 {
+		t.Errorf("ended %v", b.ends)
+	}
+}
+
+// Follow-ups go on during a drain only for those who wait for them.
+func TestDrainAndFollowUps(t *testing.T) {
+	pending := func(b *bench) {
+		b.kind.Pending = func(*till) []Ask { return []Ask{{Key: "k", Kind: "till", ID: "b"}} }
+	}
+	b := newBench(t, pending)
+	b.core.drain()
+	if len(b.ends) != 1 {
+		t.Error("an activation nobody waits for stays for its follow-up: its successor has it too")
+	}
+	b = newBench(t, pending)
+	b.receive("a", 1, "WAIT")
+	b.core.drain()
+	if len(b.ends) != 0 || len(b.asked) != 1 {
+		t.Errorf("ended %v, asked %d times", b.ends, len(b.asked))
+	}
+}
+
+// An idle activation has nothing left of its conversations.
+func TestIdleActivationKeepsNothing(t *testing.T) {
+	b := newBench(t, func(b *bench) { b.kind.Pending = func(*till) []Ask { return []Ask{} } })
+	b.receive("a", 1, "ASK")
+	b.core.heard("other", &commonpb.Money{}, nil)
+	b.written()
+	if b.core.asks != nil {
+		t.Error("an empty map of asks is kept")
+	}
+	if rec := b.records[0]; rec.WakeAtMs != 0 {
+		t.Errorf("an empty list of follow-ups is a reminder at %d", rec.WakeAtMs)
+	}
+	if !b.core.passivate() {
+		t.Error("an empty list of follow-ups keeps the actor in memory")
+	}
+}
+
+// damaged is a store whose snapshot makes Restore panic.
+type damaged struct{ records []*Record }
+
+func (damaged) LoadSnapshot(context.Context, string) (*Snapshot, error) {
+	return &Snapshot{Kind: "till", ID: "a", Seq: 99, Version: 99}, nil
+}
+func (damaged) SaveSnapshot(context.Context, *Snapshot) error { return nil }
+func (d damaged) ReadStream(_ context.Context, _ string, after uint64) iter.Seq2[*Record, error] {
+	return func(yield func(*Record, error) bool) {
+		for _, r := range d.records {
+			if r.Seq > after && !yield(r, nil) {
+				return
+			}
+		}
+	}
+}
+
+func TestSnapshotThatPanicsIsAsGoodAsNone(t *testing.T) {
+	b := newBench(t, func(b *bench) {
+		b.limits.SnapshotOnPassivationRecords = 1
+		b.kind.Restore = func(string, []byte) (*till, error) { panic("boom") }
+	})
+	for range 3 {
+		b.receive("a", 7, "EUR")
+		b.written()
+	}
+	for _, rec := range b.records {
+		rec.Checksum = rec.Sum()
+	}
+	c := newCore(b.kind, b.core.addr, &b.limits, host(b))
+	if err := c.recoverFrom(t.Context(), damaged{b.records}); err != nil || c.state.sum != 21 || c.seq != 3 {
+		t.Errorf("recovered %d of record %d: %v", c.state.sum, c.seq, err)
+	}
+}
