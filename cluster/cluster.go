@@ -31,6 +31,8 @@ type Caller interface {
 // Options bounds a node.
 type Options struct {
 	// MaxInFlight is how many calls the node carries at once; more are refused.
+	// What actors ask each other is not counted: it belongs to calls that are,
+	// and were it refused, those could not end and make room.
 	MaxInFlight int
 	// AttemptFor is how long one attempt waits before the request is sent again.
 	AttemptFor time.Duration
@@ -39,7 +41,8 @@ type Options struct {
 	// PassivateAfter is how long an actor stays in memory without a request.
 	PassivateAfter time.Duration
 	// MaxActive is how many actors stay in memory: over it, idle ones are
-	// passivated however recently they were used.
+	// passivated however recently they were used; at twice as many, no more are
+	// started.
 	MaxActive int
 	// SweepEvery is how often idle actors are looked for.
 	SweepEvery time.Duration
@@ -82,7 +85,15 @@ func NewNode(logger *slog.Logger, kinds []entity.Spawner, ports map[string]Calle
 		actor.WithDeadLetterRequestLogging(false),
 	))
 	ctx, stop := context.WithCancel(context.Background())
-	n := &Node{system: system, actors: newPlacement(system, kinds), ports: ports, options: o, logger: logger, stop: stop, waiters: sync.Pool{New: newWaiter}}
+	// A request to an actor that has just ended is not left to its caller's patience.
+	system.EventStream.Subscribe(func(event any) {
+		if letter, ok := event.(*actor.DeadLetterEvent); ok {
+			if req, ok := letter.Message.(*entity.Request); ok {
+				req.Answer.Answer(nil, entity.ErrRetry)
+			}
+		}
+	})
+	n := &Node{system: system, actors: newPlacement(system, kinds, 2*o.MaxActive), ports: ports, options: o, logger: logger, stop: stop, waiters: sync.Pool{New: newWaiter}}
 	n.sweeper.Go(func() { n.sweep(ctx) })
 	return n
 }
@@ -92,11 +103,13 @@ func (n *Node) Call(ctx context.Context, to entity.Address, cmd proto.Message) (
 	if port := n.ports[to.Kind]; port != nil {
 		return port.Call(ctx, to, cmd)
 	}
-	if n.inFlight.Add(1) > int64(n.options.MaxInFlight) {
-		n.inFlight.Add(-1)
-		return nil, fmt.Errorf("%w: the node carries %d calls", entity.ErrOverloaded, n.options.MaxInFlight)
+	if !entity.IsAsk(ctx) {
+		if n.inFlight.Add(1) > int64(n.options.MaxInFlight) {
+			n.inFlight.Add(-1)
+			return nil, fmt.Errorf("%w: the node carries %d calls", entity.ErrOverloaded, n.options.MaxInFlight)
+		}
+		defer n.inFlight.Add(-1)
 	}
-	defer n.inFlight.Add(-1)
 	deadline, ok := ctx.Deadline()
 	if !ok {
 		deadline = time.Now().Add(n.options.CallFor)
@@ -115,9 +128,10 @@ func (n *Node) Call(ctx context.Context, to entity.Address, cmd proto.Message) (
 }
 
 // again reports whether the request path itself tries again: not when the
-// actor or the node has too much to do already, for that makes more of it.
+// actor or the node has too much to do already, for that makes more of it, and
+// not when the node is leaving, for it does not come back.
 func again(err error) bool {
-	return entity.Retryable(err) && !errors.Is(err, entity.ErrOverloaded) && !errors.Is(err, errDeadline)
+	return entity.Retryable(err) && !errors.Is(err, entity.ErrOverloaded) && !errors.Is(err, errDeadline) && !errors.Is(err, errDraining)
 }
 
 // errDeadline: the caller's own time is up, or the caller has gone.
@@ -130,27 +144,35 @@ func (n *Node) attempt(ctx context.Context, to entity.Address, cmd proto.Message
 		return nil, err
 	}
 	w := n.waiters.Get().(*waiter)
-	n.system.Root.Send(pid, &entity.Request{Command: cmd, Trace: entity.TraceFrom(ctx), Answer: w})
+	t := &ticket{waiter: w}
+	n.system.Root.Send(pid, &entity.Request{Command: cmd, Trace: entity.TraceFrom(ctx), Answer: t})
 	w.timer.Reset(max(0, min(n.options.AttemptFor, time.Until(deadline))))
+	err = entity.ErrTimeout
 	select {
 	case a := <-w.answers:
-		w.timer.Stop()
-		n.waiters.Put(w)
-		return a.reply, a.err
+		return n.done(w, a)
 	case <-ctx.Done():
-		// The answer may still come: this waiter is not used again.
-		w.timer.Stop()
-		return nil, errDeadline
+		err = errDeadline
 	case <-w.timer.C:
 		if !time.Now().Before(deadline) {
-			return nil, errDeadline
+			err = errDeadline
 		}
-		return nil, entity.ErrTimeout
 	}
+	if t.used.Swap(true) {
+		// The answer came at the last moment: it is here, or about to be.
+		return n.done(w, <-w.answers)
+	}
+	return n.done(w, answer{err: err})
 }
 
-// waiter waits for the one answer to one attempt. It is used again only when
-// that answer has come.
+// done makes the waiter fit for another attempt.
+func (n *Node) done(w *waiter, a answer) (proto.Message, error) {
+	w.timer.Stop()
+	n.waiters.Put(w)
+	return a.reply, a.err
+}
+
+// waiter waits for the one answer to one attempt, and then for that to another.
 type waiter struct {
 	answers chan answer
 	timer   *time.Timer
@@ -167,12 +189,18 @@ func newWaiter() any {
 	return &waiter{answers: make(chan answer, 1), timer: t}
 }
 
-// Answer implements entity.Responder. A request that the network delivered
-// twice is answered twice; only the first counts.
-func (w *waiter) Answer(reply proto.Message, err error) {
-	select {
-	case w.answers <- answer{reply, err}:
-	default:
+// ticket is one attempt's claim to its waiter: it is used once, by the first
+// answer or by the caller who gives up. So a late or a second answer never
+// reaches the waiter's next attempt.
+type ticket struct {
+	waiter *waiter
+	used   atomic.Bool
+}
+
+// Answer implements entity.Responder.
+func (t *ticket) Answer(reply proto.Message, err error) {
+	if !t.used.Swap(true) {
+		t.waiter.answers <- answer{reply, err}
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -24,13 +23,20 @@ const placementShards = 64
 // writing, and the journal's fence decides between them.
 type placement struct {
 	system   *actor.ActorSystem
-	kinds    map[string]entity.Spawner
+	kinds    map[string]*hosted
+	most     int // activations
 	shards   [placementShards]shard
 	seed     maphash.Seed
 	sequence atomic.Uint64
-	closed   atomic.Bool
 	// clock is the sweeper's count of rounds: cheaper to note than the time.
 	clock atomic.Int64
+}
+
+// hosted is a kind on this node.
+type hosted struct {
+	entity.Spawner
+	active atomic.Int64
+	closed atomic.Bool // no new activations
 }
 
 type shard struct {
@@ -44,10 +50,10 @@ type activation struct {
 	used atomic.Int64 // the placement's clock when it was last asked for
 }
 
-func newPlacement(system *actor.ActorSystem, kinds []entity.Spawner) *placement {
-	p := &placement{system: system, kinds: map[string]entity.Spawner{}, seed: maphash.MakeSeed()}
+func newPlacement(system *actor.ActorSystem, kinds []entity.Spawner, most int) *placement {
+	p := &placement{system: system, kinds: map[string]*hosted{}, most: most, seed: maphash.MakeSeed()}
 	for _, k := range kinds {
-		p.kinds[k.Kind] = k
+		p.kinds[k.Kind] = &hosted{Spawner: k}
 	}
 	for i := range p.shards {
 		p.shards[i].active = map[entity.Address]*activation{}
@@ -61,13 +67,10 @@ func (p *placement) shard(addr entity.Address) *shard {
 
 // locate returns the actor's process, and starts the actor if it is not in memory.
 func (p *placement) locate(addr entity.Address) (*actor.PID, error) {
-	s := p.shard(addr)
-	s.mu.RLock()
-	a := s.active[addr]
-	s.mu.RUnlock()
+	a := p.find(addr)
 	if a == nil {
 		var err error
-		if a, err = p.activate(s, addr); err != nil {
+		if a, err = p.activate(addr); err != nil {
 			return nil, err
 		}
 	}
@@ -75,18 +78,44 @@ func (p *placement) locate(addr entity.Address) (*actor.PID, error) {
 	return a.pid, nil
 }
 
-func (p *placement) activate(s *shard, addr entity.Address) (*activation, error) {
+// wake starts the actor if it is not in memory. One that is has timers of its
+// own. It does not count as used: if it knows of nothing to do, because its
+// journal has an end that it has not read, it passivates, and its successor
+// reads it.
+func (p *placement) wake(addr entity.Address) error {
+	if p.find(addr) != nil {
+		return nil
+	}
+	_, err := p.locate(addr)
+	return err
+}
+
+func (p *placement) find(addr entity.Address) *activation {
+	s := p.shard(addr)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.active[addr]
+}
+
+// errDraining: this node starts no more actors of the kind, and will not again.
+var errDraining = fmt.Errorf("%w: the node is draining", entity.ErrRetry)
+
+func (p *placement) activate(addr entity.Address) (*activation, error) {
 	kind, ok := p.kinds[addr.Kind]
 	if !ok {
 		return nil, fmt.Errorf("%w: %q", entity.ErrUnknownKind, addr.Kind)
 	}
+	if p.total() >= p.most {
+		return nil, fmt.Errorf("%w: the node has %d actors in memory", entity.ErrOverloaded, p.most)
+	}
+	s := p.shard(addr)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if a := s.active[addr]; a != nil {
 		return a, nil
 	}
-	if p.closed.Load() {
-		return nil, fmt.Errorf("%w: the node is draining", entity.ErrRetry)
+	if kind.closed.Load() {
+		return nil, errDraining
 	}
 	a := &activation{}
 	name := addr.Kind + "/" + addr.ID + "$" + strconv.FormatUint(p.sequence.Add(1), 36)
@@ -96,6 +125,7 @@ func (p *placement) activate(s *shard, addr entity.Address) (*activation, error)
 	}
 	a.pid = pid
 	s.active[addr] = a
+	kind.active.Add(1)
 	return a, nil
 }
 
@@ -106,6 +136,7 @@ func (p *placement) forget(addr entity.Address, a *activation) {
 	defer s.mu.Unlock()
 	if s.active[addr] == a {
 		delete(s.active, addr)
+		p.kinds[addr.Kind].active.Add(-1)
 	}
 }
 
@@ -117,70 +148,49 @@ func (p *placement) sweep(keep int64, most int) {
 	if p.total() > most {
 		keep = 1
 	}
-	for i := range p.shards {
-		for _, a := range p.shards[i].list() {
-			if now-a.used.Load() > keep {
-				p.system.Root.Send(a.pid, &entity.Passivate{})
-			}
+	p.each(func(_ entity.Address, a *activation) {
+		if now-a.used.Load() > keep {
+			p.system.Root.Send(a.pid, &entity.Passivate{})
 		}
-	}
+	})
 }
 
-func (s *shard) list() []*activation {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	all := make([]*activation, 0, len(s.active))
-	for _, a := range s.active {
-		all = append(all, a)
+// each calls do with every activation, with no lock held.
+func (p *placement) each(do func(entity.Address, *activation)) {
+	type entry struct {
+		addr entity.Address
+		a    *activation
 	}
-	return all
+	var all []entry
+	for i := range p.shards {
+		s := &p.shards[i]
+		s.mu.RLock()
+		for addr, a := range s.active {
+			all = append(all, entry{addr, a})
+		}
+		s.mu.RUnlock()
+		for _, e := range all {
+			do(e.addr, e.a)
+		}
+		clear(all)
+		all = all[:0]
+	}
 }
 
 func (p *placement) total() int {
 	n := 0
-	for i := range p.shards {
-		p.shards[i].mu.RLock()
-		n += len(p.shards[i].active)
-		p.shards[i].mu.RUnlock()
+	for _, k := range p.kinds {
+		n += int(k.active.Load())
 	}
 	return n
 }
 
 func (p *placement) count() map[string]int {
 	n := map[string]int{}
-	for kind := range p.kinds {
-		n[kind] = 0
-	}
-	for i := range p.shards {
-		p.shards[i].mu.RLock()
-		for addr := range p.shards[i].active {
-			n[addr.Kind]++
-		}
-		p.shards[i].mu.RUnlock()
+	for name, k := range p.kinds {
+		n[name] = int(k.active.Load())
 	}
 	return n
-}
-
-// drainPoll is how often drain looks whether all actors have ended.
-const drainPoll = 5 * time.Millisecond
-
-// drain refuses new activations, tells every actor to finish, and waits.
-func (p *placement) drain(ctx context.Context) error {
-	p.closed.Store(true)
-	for i := range p.shards {
-		for _, a := range p.shards[i].list() {
-			p.system.Root.Send(a.pid, &entity.Drain{})
-		}
-	}
-	for {
-		left := p.total()
-		if left == 0 {
-			return nil
-		}
-		if !sleep(ctx, drainPoll) {
-			return fmt.Errorf("drain: %d actors still had something to finish: %w", left, ctx.Err())
-		}
-	}
 }
 
 // sweep passivates idle actors until ctx ends.

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"stampede/actors/entity"
@@ -20,23 +21,35 @@ const (
 	// its own timer is exact. It is less than entity.Limits.KeepBefore, so an
 	// actor that was woken stays.
 	wakeAhead = time.Minute
-	// maxWoken bounds how many actors one round brings in.
-	maxWoken = 1000
+	// minDue and maxDue bound how many reminders one round reads. It reads more
+	// while what is due does not get done (say, the payment provider is down), so
+	// that the oldest do not hide the others.
+	minDue = 1000
+	maxDue = 64_000
 )
 
 // WakeDue brings actors into memory shortly before they have something to do,
 // until ctx ends. Deadlines and follow-ups thus survive a crash and a
 // passivation: an actor that is in memory needs no reminder.
 func (n *Node) WakeDue(ctx context.Context, clock func() time.Time, r Reminders) {
-	for {
-		due, err := r.Due(ctx, clock().Add(wakeAhead), maxWoken)
+	for limit := minDue; ; {
+		due, err := r.Due(ctx, clock().Add(wakeAhead), limit)
 		if err != nil && ctx.Err() == nil {
 			n.logger.Warn("reminders not read", "error", err)
 		}
 		for _, addr := range due {
-			if _, err := n.actors.locate(addr); err != nil && ctx.Err() == nil {
+			err := n.actors.wake(addr)
+			if errors.Is(err, errDraining) || errors.Is(err, entity.ErrOverloaded) {
+				break // no room for the others either
+			}
+			if err != nil && ctx.Err() == nil {
 				n.logger.Warn("actor not woken", "kind", addr.Kind, "id", addr.ID, "error", err)
 			}
+		}
+		if len(due) < limit {
+			limit = minDue
+		} else {
+			limit = min(2*limit, maxDue)
 		}
 		if !sleep(ctx, wakeEvery) {
 			return
