@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/99designs/gqlgen/graphql/introspection"
 	"google.golang.org/protobuf/proto"
 
 	"stampede/actors/entity"
@@ -166,6 +167,9 @@ func TestDevTools(t *testing.T) {
 	w := newWorld(t, func(c *gateway.Config) { c.DevTools = true })
 	if a := w.ask("", `{ __schema { queryType { name } directives { name } } __type(name: "Order") { name } }`, nil); a.status != 200 || len(a.Errors) > 0 || strings.Contains(a.text, "defer") {
 		t.Errorf("introspection: %s", a.text)
+	}
+	if a := w.ask("", introspection.Query, nil); len(a.Errors) > 0 || len(a.text) < 10_000 { // what tools ask
+		t.Errorf("introspection by tools: %s", shorten(a.text))
 	}
 	r := httptest.NewRequest(http.MethodGet, "/graphql", nil)
 	r.Header.Set("Accept", "text/html,application/xhtml+xml")

@@ -12,8 +12,9 @@ import (
 // point, a field with @cost its weight, a scalar nothing. Lists multiply what
 // is below them: by `first`, by the number of `skus`, or by assumedListSize.
 const (
-	assumedListSize = 10
-	maxPage         = 100
+	assumedListSize   = 10
+	maxPage           = 100
+	introspectionCost = 500
 )
 
 // pricer adds up one operation. varies becomes true when the cost depends on
@@ -39,8 +40,11 @@ func (p *pricer) set(set ast.SelectionSet) int {
 }
 
 func (p *pricer) field(f *ast.Field) int {
-	if f.Definition == nil || strings.HasPrefix(f.Name, "__") {
-		return add(1, p.set(f.SelectionSet))
+	switch {
+	case f.Name == "__typename":
+		return 0
+	case strings.HasPrefix(f.Name, "__"): // the schema: the same size whoever asks, and its depth has a rule of its own
+		return introspectionCost
 	}
 	own := 0
 	if len(f.SelectionSet) > 0 {

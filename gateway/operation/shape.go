@@ -2,6 +2,7 @@ package operation
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/vektah/gqlparser/v2/ast"
 
@@ -30,7 +31,7 @@ func (s *shape) check() *fault.Error {
 	}
 	for _, f := range s.doc.Fragments { // also those that nothing spreads
 		s.roots = 0
-		if err := s.walk(f.SelectionSet, 1, false); err != nil {
+		if err := s.walk(f.SelectionSet, 1, strings.HasPrefix(f.TypeCondition, "__")); err != nil {
 			return err
 		}
 	}
