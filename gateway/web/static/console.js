@@ -30,7 +30,7 @@ function row(product, v) {
     } catch (e) { toast(e.message, true); }
   };
   return el("tr", {}, el("th", { scope: "row" }, v.sku), el("td", {}, v.name ? `${product.name}, ${v.name}` : product.name), el("td", { class: "num" }, money(v.price)),
-    ...states.map((s) => own[s]), el("td", { class: "row" }, delta, el("button", { class: "plain", onclick: adjust }, "Add")));
+    ...states.map((s) => own[s]), el("td", {}, el("div", { class: "row" }, delta, el("button", { class: "plain", onclick: adjust }, "Add"))));
 }
 
 async function refreshStock() {

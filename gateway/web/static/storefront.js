@@ -1,8 +1,9 @@
 // The storefront: products with their stock as it is now, placing an order (which holds the units), paying or cancelling it before the hold ends.
 import { $, call, el, errors, money, retrying, signedIn, signIn, signOut, toast } from "./api.js";
 
-const orderFields = `id number state expiresAt total { amount currency } lines { sku name quantity } payment { state } rejection { message }`;
+const orderFields = `id number state version placedAt expiresAt total { amount currency } lines { sku name quantity } payment { state } rejection { message }`;
 const shown = new Map(); // SKU → the elements of its card that change
+const own = new Map(); // order id → the order as last seen: lists lag the orders themselves by a moment
 let cursor = null, search = "";
 
 async function loadProducts(reset) {
@@ -46,7 +47,10 @@ async function place(variant, button) {
     const input = { idempotencyKey: crypto.randomUUID(), lines: [{ sku: variant.sku, quantity: 1, expectedPrice: variant.price }] };
     const payload = await retrying(`mutation($input: PlaceOrderInput!) { placeOrder(input: $input) { order { ${orderFields} } ${errors} } }`, { input }, "placeOrder");
     if (payload.userErrors.length) toast(payload.userErrors[0].message, true);
-    else toast(`Held for you: order ${payload.order.number}. Pay before the hold ends.`);
+    else {
+      keep(payload.order);
+      toast(`Held for you: order ${payload.order.number}. Pay before the hold ends.`);
+    }
   } catch (e) { toast(e.message, true); }
   button.disabled = false;
   await Promise.all([orders(), stock()]);
@@ -54,20 +58,33 @@ async function place(variant, button) {
 
 async function act(mutation, type, input) {
   try {
-    const payload = await retrying(`mutation($input: ${type}!) { ${mutation}(input: $input) { order { id } ${errors} } }`, { input }, mutation);
+    const payload = await retrying(`mutation($input: ${type}!) { ${mutation}(input: $input) { order { ${orderFields} } ${errors} } }`, { input }, mutation);
+    keep(payload.order);
     if (payload.userErrors.length) toast(payload.userErrors[0].message, true);
   } catch (e) { toast(e.message, true); }
   await Promise.all([orders(), stock()]);
 }
 
+// keep takes an order over unless a newer version of it is known.
+function keep(order) {
+  if (order && !(own.get(order.id)?.version > order.version)) own.set(order.id, order);
+}
+
 async function orders() {
-  $("#orders-section").hidden = !signedIn();
-  if (!signedIn()) return;
-  const { me } = await call(`{ me { orders(first: 10) { edges { node { ${orderFields} } } } } }`);
-  $("#orders").replaceChildren(...me.orders.edges.map(({ node: o }) => el("li", { class: "order" },
+  if (signedIn()) {
+    const { me } = await call(`{ me { orders(first: 10) { edges { node { ${orderFields} } } } } }`);
+    for (const { node } of me.orders.edges) keep(node);
+  } else own.clear();
+  showOrders();
+}
+
+function showOrders() {
+  const newest = [...own.values()].sort((a, b) => b.placedAt.localeCompare(a.placedAt)).slice(0, 10);
+  $("#orders-section").hidden = newest.length === 0;
+  $("#orders").replaceChildren(...newest.map((o) => el("li", { class: "order" },
     el("strong", {}, o.number), el("span", { class: "state", "data-state": o.state }, o.state.toLowerCase()),
     el("span", {}, o.lines.map((l) => `${l.quantity} × ${l.name || l.sku}`).join(", ")),
-    el("span", { class: "grow" }, o.rejection?.message ?? ""),
+    el("span", { class: "grow quiet" }, o.rejection?.message ?? ""),
     o.state === "RESERVED" ? el("span", { class: "countdown", "data-until": o.expiresAt }) : null,
     el("span", {}, money(o.total)),
     o.state === "RESERVED" ? el("button", { onclick: () => act("payOrder", "PayOrderInput", { idempotencyKey: crypto.randomUUID(), orderId: o.id, paymentToken: "tok_ok" }) }, "Pay") : null,
@@ -84,7 +101,7 @@ function countdown() {
 
 async function stock() {
   const skus = [...shown.keys()].slice(0, 100);
-  if (!skus.length || document.hidden) return;
+  if (!skus.length) return;
   const data = await call("query($skus: [String!]!) { stock(skus: $skus) { sku available } }", { skus });
   for (const level of data.stock) if (level) shown.get(level.sku)?.(level.available);
 }
@@ -102,5 +119,5 @@ async function account() {
 $("#search").addEventListener("submit", (e) => { e.preventDefault(); search = e.target.q.value.trim(); loadProducts(true).catch((x) => toast(x.message, true)); });
 $("#more").addEventListener("click", () => loadProducts(false).catch((x) => toast(x.message, true)));
 setInterval(countdown, 1000);
-setInterval(() => stock().catch(() => {}), 2000); // a missed update is made up by the next one
+setInterval(() => { if (!document.hidden) Promise.all([stock(), own.size ? orders() : null]).catch(() => {}); }, 2000); // a missed update is made up by the next one
 Promise.all([loadProducts(true), account(), orders()]).catch((e) => toast(e.message, true));
