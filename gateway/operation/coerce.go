@@ -56,6 +56,18 @@ func coerceVariables(schema *ast.Schema, op *ast.OperationDefinition, sent map[s
 	return out, nil
 }
 
+// checkConditions refuses a null where a condition is: a variable with a default
+// may be null, and then it is for the place where it is used to refuse it. The
+// executor panics instead.
+func checkConditions(conditions []string, vars map[string]any) *fault.Error {
+	for _, name := range conditions {
+		if v, given := vars[name]; given && v == nil {
+			return fault.InvalidField("must be true or false, as @skip and @include need it", name)
+		}
+	}
+	return nil
+}
+
 func (c *coercer) value(t *ast.Type, v any) any {
 	if v == nil {
 		if t.NonNull {

@@ -12,6 +12,8 @@ import (
 type document struct {
 	ast   *ast.QueryDocument
 	plans []plan
+	// conditions are the variables that @skip and @include depend on.
+	conditions []string
 }
 
 // plan is one operation of a document.

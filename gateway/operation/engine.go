@@ -103,6 +103,9 @@ func (e *Engine) Prepare(p *Params) (*Operation, gqlerror.List) {
 		return nil, gqlerror.List{show(fault.New(fault.ValidationFailed, "operationName must be the name of one of the document's operations"))}
 	}
 	vars, err := coerceVariables(e.exec.Schema(), plan.op, p.Variables)
+	if err == nil {
+		err = checkConditions(doc.conditions, vars)
+	}
 	if err != nil {
 		return nil, gqlerror.List{show(err)}
 	}
@@ -189,7 +192,7 @@ func (e *Engine) document(text string) (*document, gqlerror.List) {
 	if errs := validator.ValidateWithRules(e.exec.Schema(), parsed, e.rules); len(errs) > 0 {
 		return nil, validationErrors(parsed, errs)
 	}
-	doc := &document{ast: parsed, plans: make([]plan, len(parsed.Operations))}
+	doc := &document{ast: parsed, plans: make([]plan, len(parsed.Operations)), conditions: measured.conditions}
 	planner := planner{schema: e.exec.Schema(), doc: parsed, types: e.types}
 	for i, op := range parsed.Operations {
 		p := pricer{}

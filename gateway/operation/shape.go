@@ -2,6 +2,7 @@ package operation
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/vektah/gqlparser/v2/ast"
@@ -19,6 +20,8 @@ type shape struct {
 	aliases       int
 	roots         int
 	introspection bool
+	// conditions are the variables that @skip and @include depend on.
+	conditions []string
 }
 
 // check measures every operation of the document.
@@ -53,6 +56,7 @@ func (s *shape) walk(set ast.SelectionSet, depth int, meta bool) *fault.Error {
 func (s *shape) selection(selection ast.Selection, depth int, meta bool) *fault.Error {
 	switch sel := selection.(type) {
 	case *ast.Field:
+		s.condition(sel.Directives)
 		if sel.Alias != sel.Name {
 			if s.aliases++; s.aliases > s.limits.Aliases {
 				return tooComplex("at most %d aliases in one request", s.limits.Aliases)
@@ -70,13 +74,23 @@ func (s *shape) selection(selection ast.Selection, depth int, meta bool) *fault.
 		}
 		return s.walk(sel.SelectionSet, depth+1, meta)
 	case *ast.InlineFragment:
+		s.condition(sel.Directives)
 		return s.walk(sel.SelectionSet, depth, meta)
 	case *ast.FragmentSpread:
+		s.condition(sel.Directives)
 		if fragment := s.doc.Fragments.ForName(sel.Name); fragment != nil {
 			return s.walk(fragment.SelectionSet, depth, meta)
 		}
 	}
 	return nil
+}
+
+func (s *shape) condition(directives ast.DirectiveList) {
+	for _, d := range directives {
+		if arg := d.Arguments.ForName("if"); arg != nil && arg.Value != nil && arg.Value.Kind == ast.Variable && !slices.Contains(s.conditions, arg.Value.Raw) {
+			s.conditions = append(s.conditions, arg.Value.Raw)
+		}
+	}
 }
 
 func tooComplex(format string, args ...any) *fault.Error {
