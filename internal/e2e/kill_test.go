@@ -243,7 +243,7 @@ func (one *promise) verify(ctx context.Context, n int) error {
 // verifyLists waits until the staff's list has every order, once, as it is.
 func (p *promises) verifyLists(t *testing.T, sh *shop) {
 	t.Helper()
-	eventually(t, soon, "the list of orders", func() error {
+	eventually(t, time.Minute, "the list of orders", func() error {
 		ctx, cancel := context.WithTimeout(t.Context(), soon)
 		defer cancel()
 		listed, err := sh.operator.orders(ctx, 50)

@@ -71,7 +71,10 @@ func launch(t testing.TB, args ...string) (*server, error) {
 	s := &server{t: t, exited: make(chan struct{}), stdout: newOutput(), stderr: newOutput()}
 	args = append(args, "--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0", "--kafka-listen=127.0.0.1:0")
 	s.cmd = exec.Command(program(t), args...)
-	s.cmd.Env = environment("STAMPEDE_BOOTSTRAP_ADMIN_PASSWORD=" + operatorPassword)
+	s.cmd.Env = environment()
+	if args[0] == "serve" {
+		s.cmd.Env = append(s.cmd.Env, "STAMPEDE_BOOTSTRAP_ADMIN_PASSWORD="+operatorPassword)
+	}
 	s.cmd.Stdout, s.cmd.Stderr = s.stdout, s.stderr
 	// Orphans that hold an output open must not hold up Wait.
 	s.cmd.WaitDelay = time.Second
@@ -169,15 +172,15 @@ func (s *server) discard() {
 	}
 }
 
-// environment is ours without Stampede's own variables, and more.
-func environment(more ...string) []string {
+// environment is ours without Stampede's own variables.
+func environment() []string {
 	var env []string
 	for _, one := range os.Environ() {
 		if !strings.HasPrefix(one, "STAMPEDE_") {
 			env = append(env, one)
 		}
 	}
-	return append(env, more...)
+	return env
 }
 
 // output keeps what a process writes.
@@ -242,17 +245,17 @@ func (a *address) String() string { return *a.at.Load() }
 // as lists and events.
 func eventually(t testing.TB, within time.Duration, what string, ask func() error) {
 	t.Helper()
-	every := time.NewTicker(20 * time.Millisecond)
-	defer every.Stop()
-	deadline := time.Now().Add(within)
-	for {
+	deadline := time.NewTimer(within)
+	defer deadline.Stop()
+	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
 		err := ask()
 		if err == nil {
 			return
 		}
-		if time.Now().After(deadline) {
+		select {
+		case <-time.After(pause):
+		case <-deadline.C:
 			t.Fatalf("%s: not within %s: %v", what, within, err)
 		}
-		<-every.C
 	}
 }

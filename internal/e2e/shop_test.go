@@ -122,21 +122,24 @@ func (c *client) order(ctx context.Context, id string) (*order, error) {
 	return data.Order, err
 }
 
+// listed is an order as lists are compared by.
+type listed struct{ ID, State string }
+
 // orders reads the staff's whole list, in pages.
-func (c *client) orders(ctx context.Context, first int) ([]order, error) {
-	var all []order
+func (c *client) orders(ctx context.Context, first int) ([]listed, error) {
+	var all []listed
 	var after *string
 	for {
 		var data struct {
 			Orders struct {
-				Edges    []struct{ Node order }
+				Edges    []struct{ Node listed }
 				PageInfo struct {
 					HasNextPage bool
 					EndCursor   *string
 				}
 			}
 		}
-		document := `query Q($first:Int,$after:String){orders(first:$first,after:$after){edges{node{` + orderFields + `}} pageInfo{hasNextPage endCursor}}}`
+		document := `query Q($first:Int,$after:String){orders(first:$first,after:$after){edges{node{id state}} pageInfo{hasNextPage endCursor}}}`
 		if err := c.ask(ctx, document, map[string]any{"first": first, "after": after}, &data); err != nil {
 			return nil, err
 		}
