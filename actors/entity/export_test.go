@@ -29,6 +29,7 @@ type TestCore struct {
 	Heard     func(key string, reply proto.Message, err error)
 	Tick      func()
 	Passivate func() bool
+	Drain     func()
 	State     func() proto.Message
 	Version   func() uint64
 	Durable   func() uint64
@@ -64,7 +65,7 @@ func NewTestCore[S any, E proto.Message](kind *Kind[S, E], addr Address, limits 
 	a.recommitF, a.resumeF = c.recommit, c.resume
 	return &TestCore{
 		Recover: func(ctx context.Context, store Store) error { return c.recoverFrom(ctx, store) },
-		Begin:   c.begin, Receive: c.receive, Committed: c.committed, Heard: c.heard, Tick: c.tick, Passivate: c.passivate,
+		Begin:   c.begin, Receive: c.receive, Committed: c.committed, Heard: c.heard, Tick: c.tick, Passivate: c.passivate, Drain: c.drain,
 		State:   func() proto.Message { return kind.Snapshot(c.state) },
 		Version: func() uint64 { return c.version },
 		Durable: func() uint64 { return c.durable },

@@ -170,12 +170,13 @@ func (a *activation[S, E]) start(ctx actor.Context) {
 }
 
 func (a *activation[S, E]) recover() error {
-	within, cancel := context.WithTimeout(a.stopped, settleFor)
+	// Nothing can stop an activation before it has begun.
+	within, cancel := context.WithTimeout(context.Background(), settleFor)
 	defer cancel()
 	if err := a.rt.Log.Settle(within, a.addr); err != nil {
 		return err
 	}
-	reading, done := context.WithTimeout(a.stopped, a.rt.Limits.RecoverFor)
+	reading, done := context.WithTimeout(context.Background(), a.rt.Limits.RecoverFor)
 	defer done()
 	return a.core.recoverFrom(reading, a.rt.Store)
 }

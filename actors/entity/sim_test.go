@@ -41,7 +41,7 @@ func TestSimulation(t *testing.T) {
 		sum.add(got)
 	}
 	t.Logf("%d seeds: %+v", last-first+1, sum)
-	if *oneSeed == 0 && (sum.reserved == 0 || sum.rejected == 0 || sum.confirmed == 0 || sum.expired == 0 || sum.cancelled == 0 || sum.faults == 0 || sum.mismatches == 0) {
+	if *oneSeed == 0 && (sum.reserved == 0 || sum.rejected == 0 || sum.confirmed == 0 || sum.expired == 0 || sum.cancelled == 0 || sum.faults == 0 || sum.mismatches == 0 || sum.drains == 0 || sum.tooLarge == 0 || sum.jams == 0) {
 		t.Errorf("the simulation did not reach everything that it is to check: %+v", sum)
 	}
 }
@@ -62,7 +62,7 @@ func TestSimulationNotices(t *testing.T) {
 }
 
 // tally counts what a run reached.
-type tally struct{ reserved, rejected, confirmed, expired, cancelled, mismatches, faults, acknowledged int }
+type tally struct{ reserved, rejected, confirmed, expired, cancelled, mismatches, faults, acknowledged, drains, tooLarge, jams int }
 
 func (t *tally) add(o tally) {
 	t.reserved += o.reserved
@@ -73,6 +73,9 @@ func (t *tally) add(o tally) {
 	t.mismatches += o.mismatches
 	t.faults += o.faults
 	t.acknowledged += o.acknowledged
+	t.drains += o.drains
+	t.tooLarge += o.tooLarge
+	t.jams += o.jams
 }
 
 const (
@@ -111,6 +114,7 @@ func simulate(seed uint64, b broken) (tally, []string) {
 	if len(r.problems) == 0 {
 		r.judge()
 	}
+	r.drains, r.tooLarge, r.jams = r.hurdles.drains, r.hurdles.tooLarge, r.hurdles.jams
 	return r.tally, r.problems
 }
 
@@ -120,18 +124,20 @@ func (r *run) call(addr entity.Address, cmd proto.Message, then func(proto.Messa
 	try = func(n int) {
 		answered := false
 		once := func(reply proto.Message, err error) {
+			if err == nil {
+				r.check(addr, reply) // also when the client has given up
+			}
 			if answered {
 				return
 			}
 			answered = true
 			if err == nil {
 				r.acknowledged++
-				r.check(addr, reply)
 				then(reply)
 				return
 			}
 			r.faults++
-			if !entity.Retryable(err) {
+			if !entity.Retryable(err) && !errors.Is(err, entity.ErrTooLarge) {
 				r.problem("%s: %T: %v", addr.Stream(), cmd, err)
 			}
 			if n < 60 {

@@ -51,6 +51,9 @@ type world struct {
 	payments  map[string]*paymentpb.AuthorizeReply
 	limits    entity.Limits
 
+	jammedUntil time.Time // the log refuses everything until then
+	hurdles     struct{ drains, tooLarge, jams int }
+
 	problems []string
 }
 
@@ -77,6 +80,9 @@ func (q *eventQueue) Pop() any {
 func newWorld(seed uint64, b broken) *world {
 	limits := entity.DefaultLimits()
 	limits.AskFor = 2 * time.Second
+	if seed%3 == 0 {
+		limits.MaxUnanswered, limits.MaxRecordBytes = 6, 2000
+	}
 	limits.SnapshotEveryRecords, limits.SnapshotEveryBytes, limits.SnapshotOnPassivationRecords = 4, 1, 2
 	return &world{
 		rng: rand.New(rand.NewPCG(seed, 7)), clock: time.Date(2026, 11, 27, 9, 0, 0, 0, time.UTC), broke: b,
@@ -169,6 +175,7 @@ type act struct {
 	core  *entity.TestCore
 	dead  bool
 	timer int
+	open  int // requests that it has received and not answered
 }
 
 func (w *world) activate(addr entity.Address) *act {
@@ -226,6 +233,9 @@ func (w *world) pick(addr entity.Address) *act {
 	if alive := w.current[addr]; len(alive) > 0 && w.chance(0.03) {
 		alive[w.rng.IntN(len(alive))].core.Passivate()
 	}
+	if alive := w.current[addr]; len(alive) > 0 && w.chance(0.01) {
+		w.drain(alive[w.rng.IntN(len(alive))])
+	}
 	alive := w.current[addr]
 	if len(alive) == 0 || w.chance(0.02) && len(alive) < 3 {
 		return w.activate(addr)
@@ -249,9 +259,31 @@ func (w *world) send(addr entity.Address, cmd proto.Message, to entity.Responder
 				to.Answer(nil, entity.ErrRetry)
 				return
 			}
-			a.core.Receive(&entity.Request{Command: cmd, Answer: to})
+			a.receive(cmd, to)
 		})
 	}
+}
+
+// receive hands a request over and checks that it is answered at most once.
+func (a *act) receive(cmd proto.Message, to entity.Responder) {
+	a.open++
+	answers := 0
+	a.core.Receive(&entity.Request{Command: cmd, Answer: responder(func(reply proto.Message, err error) {
+		a.open--
+		if answers++; answers > 1 {
+			a.w.problem("%s: %T was answered %d times", a.addr.Stream(), cmd, answers)
+		}
+		to.Answer(reply, err)
+	})})
+}
+
+// drain asks an activation to finish, as a node that leaves does, and after a
+// while not to wait for others any more.
+func (w *world) drain(a *act) {
+	w.hurdles.drains++
+	a.core.Drain()
+	a.live(2*time.Second, a.core.Drain)
+	a.live(30*time.Second, func() { w.problem("%s has not ended long after it was to drain", a.addr.Stream()) })
 }
 
 // crash ends every activation at once, as SIGKILL does; writes that are on
@@ -288,7 +320,13 @@ func (a *act) live(d time.Duration, do func()) {
 func (a *act) Now() time.Time                   { return a.w.clock }
 func (a *act) Rand() *rand.Rand                 { return a.w.rng }
 func (a *act) After(d time.Duration, do func()) { a.live(d, do) }
-func (a *act) End(reason error)                 { a.gone() }
+func (a *act) End(reason error) {
+	if a.open != 0 {
+		a.w.problem("%s ended (%v) with %d requests unanswered", a.addr.Stream(), reason, a.open)
+	}
+	a.gone()
+}
+
 func (a *act) Snapshot(s *entity.Snapshot) {
 	if !a.w.chance(0.2) {
 		_ = a.w.SaveSnapshot(context.Background(), s)
@@ -311,8 +349,20 @@ func (a *act) Wake(at time.Time) {
 func (a *act) Commit(rec *entity.Record) {
 	w := a.w
 	told := func(d time.Duration, err error) { a.live(d, func() { a.core.Committed(rec.Seq, err) }) }
-	if w.chance(0.02) {
+	if w.chance(0.003) {
+		w.jammedUntil = w.clock.Add(w.late())
+	}
+	switch {
+	case w.clock.Before(w.jammedUntil):
+		w.hurdles.jams++
 		told(w.soon(), entity.ErrOverloaded)
+		return
+	case w.chance(0.02):
+		told(w.soon(), entity.ErrOverloaded)
+		return
+	case w.chance(0.003):
+		w.hurdles.tooLarge++
+		told(w.soon(), entity.ErrTooLarge)
 		return
 	}
 	w.position++
