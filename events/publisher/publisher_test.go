@@ -102,11 +102,12 @@ func ids(n int) []int {
 // that is ahead of what the broker has.
 func watermarksBehind(t *testing.T, j *logtest.Journal, l *fakeLink) {
 	mapper := cloudevents.NewMapper(cloudevents.JSON, "")
+	checked := map[entity.Epoch]uint64{}
 	j.OnSave = func(_ string, epoch entity.Epoch, position uint64) error {
 		have := l.ids()
 		for _, rec := range j.Records(epoch) {
-			if rec.Position > position {
-				break
+			if rec.Position <= checked[epoch] || rec.Position > position {
+				continue
 			}
 			messages, err := mapper.Map(nil, rec)
 			if err != nil {
@@ -118,6 +119,7 @@ func watermarksBehind(t *testing.T, j *logtest.Journal, l *fakeLink) {
 				}
 			}
 		}
+		checked[epoch] = position
 		return nil
 	}
 }
@@ -126,13 +128,13 @@ func watermarksBehind(t *testing.T, j *logtest.Journal, l *fakeLink) {
 // fails in every way, by seed: nothing is lost, reordered, or marked as done
 // before it is.
 func TestEverythingArrivesInOrderWhateverBreaks(t *testing.T) {
-	for seed := range uint64(40) {
+	for seed := range uint64(25) {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := rand.New(rand.NewPCG(seed, 2))
 				j := logtest.NewJournal(1)
 				l := newFakeLink(t)
-				l.fault = randomFaults(l, r)
+				l.fault = randomFaults(l, rand.New(rand.NewPCG(seed, 6)))
 				l.requestFault, l.term = slow(seed), 1700*time.Millisecond
 				l.maxBatch = 3000
 				watermarksBehind(t, j, l)
