@@ -77,6 +77,7 @@ func parse(args []string, std streams) (*parsed, error) {
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: helpWidth}),
 		kong.ValueFormatter(describeFlag),
 		kong.KindMapper(reflect.Int, intMapper{values}),
+		kong.KindMapper(reflect.Float64, floatMapper{values}),
 		kong.KindMapper(reflect.Bool, boolMapper{values}),
 		kong.TypeMapper(reflect.TypeOf(time.Duration(0)), durationMapper{values}),
 	)
@@ -257,6 +258,23 @@ func (m intMapper) Decode(ctx *kong.DecodeContext, target reflect.Value) error {
 	}
 	m.faults.record(ctx.Value, target, "")
 	target.SetInt(int64(n))
+	return nil
+}
+
+type floatMapper struct{ faults *valueFaults }
+
+func (m floatMapper) Decode(ctx *kong.DecodeContext, target reflect.Value) error {
+	var text string
+	if err := ctx.Scan.PopValueInto("number", &text); err != nil {
+		return err
+	}
+	n, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		m.faults.record(ctx.Value, target, fmt.Sprintf("%q is not a number", text))
+		return nil
+	}
+	m.faults.record(ctx.Value, target, "")
+	target.SetFloat(n)
 	return nil
 }
 

@@ -65,7 +65,7 @@ func TestFlagsWinOverTheEnvironment(t *testing.T) {
 	}
 	c := p.command.(*serveCmd)
 	got := []any{c.Listen, c.HoldMinutes, strings.Join(c.Kafka, "+"), c.DevTools, string(c.Mongo), c.LogLevel, c.KafkaReplication}
-	want := []any{"127.0.0.1:2000", 30, "a:1+b:2", false, "mongodb://u:secret@db:27017", "warn", 3}
+	want := []any{"127.0.0.1:2000", 30.0, "a:1+b:2", false, "mongodb://u:secret@db:27017", "warn", 3}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
@@ -112,7 +112,7 @@ func TestAllFaultsAreListedAtOnce(t *testing.T) {
 		`--bootstrap-admin: the password in STAMPEDE_BOOTSTRAP_ADMIN_PASSWORD has 5 bytes; 8 to 72 are right`,
 		`--allowed-origins: "shop.example/x" is not an origin`,
 		`--payments: stripe is not in this version; simulator is`,
-		`--hold-minutes: "soon" is not a whole number (from STAMPEDE_HOLD_MINUTES)`,
+		`--hold-minutes: "soon" is not a number (from STAMPEDE_HOLD_MINUTES)`,
 		`--log-level: "loud" is none of debug, info, warn, error`,
 		`--log-format: "yaml" is none of text, json`,
 		`--dev-tools: "maybe" is neither true nor false`,
@@ -143,7 +143,11 @@ func TestSingleFaults(t *testing.T) {
 		{"serve --kafka-replication=3", "--kafka-replication: is 3, but the embedded broker is one broker"},
 		{"serve --kafka-replication=3 --kafka=b:9092", ""},
 		{"serve --bootstrap-admin=a@b.example", "--bootstrap-admin: needs the password in STAMPEDE_BOOTSTRAP_ADMIN_PASSWORD"},
-		{"serve --hold-minutes=0", "--hold-minutes: is 0; 1 to 10080 is right"},
+		{"serve --hold-minutes=0", "--hold-minutes: is 0; 0.01 to 10080 is right"},
+		{"serve --hold-minutes=10081", "--hold-minutes: is 10081; 0.01 to 10080 is right"},
+		{"serve --hold-minutes=NaN", "--hold-minutes: is NaN; 0.01 to 10080 is right"},
+		{"serve --hold-minutes=-1", "--hold-minutes: is -1; 0.01 to 10080 is right"},
+		{"serve --hold-minutes=0.05", ""},
 		{"serve --mongo=mongodb+srv://cluster.example/", ""},
 		{"serve --mongo=mongodb://", `--mongo: "mongodb://" is not a MongoDB address`},
 		{"serve --signing-keys=config_test.go", `--signing-keys: "config_test.go" is a file`},

@@ -18,6 +18,7 @@ import (
 
 // Bounds of what can be configured.
 const (
+	minHoldMinutes     = 0.01
 	maxHoldMinutes     = 7 * 24 * 60
 	maxReplication     = 100
 	maxEmailBytes      = 254
@@ -59,7 +60,7 @@ type nodeFlags struct {
 	BootAdmin    string   `name:"bootstrap-admin" placeholder:"EMAIL" group:"Access" help:"An operator made at start if there is none, with the password in STAMPEDE_BOOTSTRAP_ADMIN_PASSWORD."`
 	Origins      []string `name:"allowed-origins" placeholder:"ORIGIN" sep:"," group:"Access" help:"Web origins whose pages may call the API, such as https://shop.example; * for any."`
 	Payments     string   `default:"simulator" group:"Shop" help:"The payment provider: simulator."`
-	HoldMinutes  int      `default:"10" placeholder:"N" group:"Shop" help:"How long an order holds its units before it must be paid."`
+	HoldMinutes  float64  `default:"10" placeholder:"N" group:"Shop" help:"How long an order holds its units before it must be paid; 0.5 is half a minute."`
 	logFlags     `embed:""`
 	laterFlags   `embed:""`
 	bootPassword secret
@@ -110,7 +111,9 @@ func (s secret) String() string {
 // readSecrets fills in what only the environment may hold.
 func (f *nodeFlags) readSecrets() { f.bootPassword = secret(os.Getenv(adminPasswordEnv)) }
 
-func (f *nodeFlags) holdFor() time.Duration { return time.Duration(f.HoldMinutes) * time.Minute }
+func (f *nodeFlags) holdFor() time.Duration {
+	return time.Duration(f.HoldMinutes * float64(time.Minute)).Round(time.Millisecond)
+}
 
 // nodeName is the name in force.
 func (f *nodeFlags) nodeName() (string, error) {
@@ -148,7 +151,9 @@ func (f *nodeFlags) validate() faults {
 	default:
 		wrong.add("payments", "%q is not a payment provider; simulator is", f.Payments)
 	}
-	checkCount(&wrong, "hold-minutes", f.HoldMinutes, maxHoldMinutes)
+	if !(f.HoldMinutes >= minHoldMinutes && f.HoldMinutes <= maxHoldMinutes) { // so that NaN is wrong, too
+		wrong.add("hold-minutes", "is %v; %v to %v is right", f.HoldMinutes, minHoldMinutes, maxHoldMinutes)
+	}
 	f.logFlags.validate(&wrong)
 	f.laterFlags.validate(&wrong)
 	return wrong
