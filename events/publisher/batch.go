@@ -153,8 +153,8 @@ func nextSequence(sequence int32, n int) int32 {
 	return int32((int64(sequence) + int64(n)) & 0x7fffffff)
 }
 
-// messageBytes is about what a message takes in memory and, at most, in a
-// batch before compression.
+// messageBytes is about what a message takes in a batch before compression.
+// In memory it is itemBytes more.
 func messageBytes(m *cloudevents.Message) int {
 	n := recordOverhead + len(m.Key) + len(m.Value)
 	for _, h := range m.Headers {

@@ -70,7 +70,7 @@ func (s SASL) LogValue() slog.Value { return slog.StringValue(s.Mechanism) }
 // Limits bounds a publisher.
 type Limits struct {
 	// PendingBytes bounds the messages in memory that are not acknowledged: at
-	// it, reading the log waits. Default 32 MiB.
+	// it, reading the log waits. Default 24 MiB.
 	PendingBytes int
 	// BatchRecords and BatchBytes (before compression) bound a batch of a
 	// partition. Default 2,000 and 512 KiB.
@@ -99,7 +99,7 @@ type Limits struct {
 }
 
 func (l *Limits) setDefaults() {
-	setDefault(&l.PendingBytes, 32<<20)
+	setDefault(&l.PendingBytes, 24<<20)
 	setDefault(&l.BatchRecords, 2000)
 	setDefault(&l.BatchBytes, 512<<10)
 	setDefault(&l.RequestBytes, 8<<20)

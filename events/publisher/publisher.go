@@ -220,7 +220,7 @@ func (p *Publisher) enqueue(epoch entity.Epoch, position uint64, messages []clou
 	for i := range messages {
 		it := &item{msg: messages[i], size: messageBytes(&messages[i]), span: s}
 		p.pending++
-		p.pendingBytes += it.size
+		p.pendingBytes += it.size + itemBytes
 		part := p.partition(it.msg.Topic, it.msg.Key)
 		if replaced := part.queue.push(it, now); replaced != nil {
 			p.metrics.conflated.Inc()
@@ -249,7 +249,7 @@ func (p *Publisher) tracker(epoch entity.Epoch) *tracker {
 func (p *Publisher) settleItem(it *item) {
 	it.span.open--
 	p.pending--
-	p.pendingBytes -= it.size
+	p.pendingBytes -= it.size + itemBytes
 }
 
 // progressed wakes whoever waits for room or for a watermark.

@@ -6,9 +6,14 @@ import (
 	"stampede/events/cloudevents"
 )
 
+// itemBytes is what an item takes in memory beyond its message's size in a
+// batch (measured: slices, strings' headers, the item itself).
+const itemBytes = 280
+
 // item is one message on its way to its partition.
 type item struct {
-	msg  cloudevents.Message
+	msg cloudevents.Message
+	// size is the message's in a batch.
 	size int
 	span *span
 	// due is when it may be sent at the earliest; zero: at once.
