@@ -53,7 +53,7 @@ func benchmarkAppend(b *testing.B, s Appender, size, inFlight int) {
 			for batch := range work {
 				for _, err := range s.Append(context.Background(), batch) {
 					if err != nil {
-						for range work { //nolint:revive // lets the source end
+						for range work { // lets the source end
 						}
 						done <- err
 						return

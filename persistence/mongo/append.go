@@ -1,6 +1,6 @@
 package mongo
 
-// Appending: one insertMany for a batch, one result for each record.
+// Appending: one insert for a batch, one result for each record.
 
 import (
 	"context"
@@ -22,11 +22,10 @@ import (
 )
 
 const (
-	// maxInsertDocuments and maxInsertBytes bound one insertMany: below the
-	// sizes at which the driver would cut it into several messages, whose
-	// outcomes could differ.
+	// maxInsertDocuments and maxInsertBytes bound one insert: a server takes a
+	// command of 16 MiB with 100,000 documents.
 	maxInsertDocuments = 10_000
-	maxInsertBytes     = 32 << 20
+	maxInsertBytes     = 12 << 20
 	// maxAttempts bounds how often a batch is inserted while its outcome is unknown.
 	maxAttempts = 5
 	// firstPause is the pause before the second attempt; it doubles each time.
@@ -100,7 +99,7 @@ func report(batch []*insertion, errs []error, cause error) []error {
 func insertable(batch []*insertion) int {
 	size := 0
 	for i, r := range batch {
-		size += len(r.Events) + persistence.MaxStreamBytes
+		size += len(r.Events) + len(r.doc.ID) + documentOverhead
 		if i > 0 && size > maxInsertBytes || i == maxInsertDocuments {
 			return i
 		}
@@ -150,16 +149,12 @@ func (s *Store) insert(ctx context.Context, open []*insertion, errs []error) {
 // attempt inserts once. It returns the records whose keys exist, and those that
 // must be inserted again because of cause.
 func (s *Store) attempt(ctx context.Context, open []*insertion, errs []error) (found []*existing, again []*insertion, cause error) {
-	docs := make([]*document, len(open))
-	for i, r := range open {
-		docs[i] = &r.doc
-	}
-	_, err := s.journal.InsertMany(ctx, docs, options.InsertMany().SetOrdered(false))
+	err := s.journal.Database().RunCommand(ctx, insertCommand(journalName, open)).Err()
 	if err == nil {
 		return nil, nil, nil
 	}
-	var bulk mongo.BulkWriteException
-	if !errors.As(err, &bulk) {
+	var partly mongo.WriteException
+	if !errors.As(err, &partly) {
 		if !unsent(err) {
 			for _, r := range open {
 				r.sent = true
@@ -167,9 +162,9 @@ func (s *Store) attempt(ctx context.Context, open []*insertion, errs []error) (f
 		}
 		return nil, open, err
 	}
-	refused := make(map[int]bool, len(bulk.WriteErrors))
-	settled := bulk.WriteConcernError == nil
-	for _, e := range bulk.WriteErrors {
+	refused := make(map[int]bool, len(partly.WriteErrors))
+	settled := partly.WriteConcernError == nil
+	for _, e := range partly.WriteErrors {
 		refused[e.Index] = true
 		r := open[e.Index]
 		if e.Code == codeDuplicateKey {

@@ -200,7 +200,7 @@ func serve(dir string, in io.Reader, out io.Writer) error {
 	for {
 		var q request
 		if err := requests.Decode(&q); err != nil {
-			return nil //nolint:nilerr // the test has ended
+			return nil // the test has ended
 		}
 		go func() {
 			r := answer(s, q)

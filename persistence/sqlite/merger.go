@@ -209,7 +209,8 @@ func (m *merger) stop() {
 	m.done.Wait()
 	if m.lastError() == nil {
 		if g := m.s.tail.freeze(true); g != nil {
-			m.merge(g)
+			err := m.merge(g)
+			_ = err // the table appends still has it
 		}
 	}
 }

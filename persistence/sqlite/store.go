@@ -149,7 +149,7 @@ func (s *Store) Repaired() []string { return s.repaired }
 // identity is drawn once for a journal, so that files of another one are told apart.
 func (s *Store) identity() (id []byte, err error) {
 	fresh := make([]byte, 16)
-	rand.Read(fresh) //nolint:errcheck // never fails (crypto/rand)
+	rand.Read(fresh) // never fails
 	_, err = s.journal.exec("INSERT INTO identity (one, id) VALUES (1, ?) ON CONFLICT DO NOTHING", fresh)
 	if err == nil {
 		err = s.journal.query("SELECT id FROM identity", func(row []driver.Value) bool { id = blob(row[0]); return false })
