@@ -122,7 +122,9 @@ func (o origins) allow(h http.Header, r *http.Request) {
 }
 
 // clientAddress is who is calling: the peer, or behind proxies that are
-// trusted the last address before them.
+// trusted the last address before them. Empty on this machine itself: that is
+// an operator, or a proxy that nobody said to trust, and all of its callers
+// must not share one budget.
 func clientAddress(r *http.Request, trusted []netip.Prefix) string {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
@@ -136,6 +138,9 @@ func clientAddress(r *http.Request, trusted []netip.Prefix) string {
 			break
 		}
 		client = before.Unmap()
+	}
+	if client.IsLoopback() {
+		return ""
 	}
 	if client.Is6() { // one host has a whole /64
 		if prefix, err := client.Prefix(64); err == nil {

@@ -28,9 +28,10 @@ func newRates(l Limits) (*rates, error) {
 	return &rates{buckets: buckets, perSecond: rate.Limit(l.RatePerSecond), burst: l.RateBurst}, nil
 }
 
-// take takes points from the caller's bucket, or says how long it takes until they are there.
+// take takes points from the caller's bucket, or says how long it takes until
+// they are there. A caller without a name has no bucket and no limit.
 func (r *rates) take(caller string, points int, now time.Time) (wait time.Duration) {
-	if r == nil || points <= 0 {
+	if r == nil || caller == "" || points <= 0 {
 		return 0
 	}
 	bucket, ok := r.buckets.Get(caller)
