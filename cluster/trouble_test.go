@@ -10,6 +10,7 @@ import (
 	"iter"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -254,4 +255,38 @@ func TestReminderDoesNotKeepAnIdleActor(t *testing.T) {
 	defer stop()
 	go n.WakeDue(ctx, time.Now, due{alice})
 	eventually(t, "a second activation", func() bool { return m.reads.Load() >= 2 })
+}
+
+// A deadline is noticed also when the clock was set, or the machine asleep:
+// timers know nothing of it.
+func TestDeadlineAfterAJumpOfTheClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var ahead atomic.Int64
+		k := accounts()
+		at := time.Now().Add(time.Hour)
+		k.WakeAt = func(s *account) time.Time {
+			if s.sum != 1 {
+				return time.Time{}
+			}
+			return at
+		}
+		d := newDisk()
+		rt := &entity.Runtime{Log: d, Store: d, Clock: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }, Logger: quiet, Limits: entity.DefaultLimits()}
+		options := cluster.DefaultOptions()
+		options.PassivateAfter = 24 * time.Hour
+		n := cluster.NewNode(quiet, []entity.Spawner{entity.Bind(rt, k)}, nil, options)
+		mustCall(t, n, add(1))
+		time.Sleep(time.Minute)
+		if got := mustCall(t, n, &commonpb.Money{}); got != 1 {
+			t.Errorf("too early: %d", got)
+		}
+		ahead.Store(int64(time.Hour))
+		time.Sleep(time.Minute)
+		if got := mustCall(t, n, &commonpb.Money{}); got != 1001 {
+			t.Errorf("a minute after the jump: %d", got)
+		}
+		if err := n.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
 }

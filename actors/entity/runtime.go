@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
@@ -131,7 +130,7 @@ func (a *activation[S, E]) Receive(ctx actor.Context) {
 	case heard:
 		a.core.heard(m.key, m.reply, m.err)
 	case due:
-		a.core.tick()
+		a.due()
 	case recommit:
 		a.core.recommit()
 	case resume:
@@ -232,104 +231,3 @@ func (a *activation[S, E]) stopping() {
 }
 
 func (a *activation[S, E]) tell(message any) { a.system.Root.Send(a.self, message) }
-
-// ---- host ----
-
-func (a *activation[S, E]) now() time.Time { return a.rt.Clock() }
-
-func (a *activation[S, E]) commit(rec *Record) {
-	written := make(chan committed, 1)
-	a.written = written
-	seq := rec.Seq
-	a.rt.Log.Commit(rec, func(err error) {
-		m := committed{seq, err}
-		written <- m
-		a.tell(m)
-	})
-}
-
-func (a *activation[S, E]) ask(q Ask, trace string, after time.Duration) {
-	put := func() {
-		ctx, cancel := context.WithTimeout(withAsk(WithTrace(a.stopped, trace)), a.rt.Limits.AskFor)
-		defer cancel()
-		reply, err := a.rt.Asker.Call(ctx, Address{Kind: q.Kind, ID: q.ID}, q.Command)
-		a.tell(heard{q.Key, reply, err})
-	}
-	if after <= 0 {
-		go put()
-		return
-	}
-	time.AfterFunc(after, put)
-}
-
-func (a *activation[S, E]) wake(at time.Time) {
-	if a.timer != nil {
-		a.timer.Stop()
-		a.timer = nil
-	}
-	if at.IsZero() {
-		return
-	}
-	a.timer = time.AfterFunc(max(0, at.Sub(a.now())), func() { a.tell(due{}) })
-}
-
-func (a *activation[S, E]) retryCommit(after time.Duration) {
-	time.AfterFunc(after, func() { a.tell(recommit{}) })
-}
-
-func (a *activation[S, E]) resume(after time.Duration) {
-	time.AfterFunc(after, func() { a.tell(resume{}) })
-}
-
-func (a *activation[S, E]) snapshot(s Snapshot, state proto.Message) {
-	if a.rt.saving.Add(1) > maxSaving {
-		a.rt.saving.Add(-1)
-		return
-	}
-	go func() {
-		defer a.rt.saving.Add(-1)
-		ctx, cancel := context.WithTimeout(context.Background(), a.rt.Limits.RecoverFor)
-		defer cancel()
-		var err error
-		if s.State, err = proto.Marshal(state); err == nil {
-			s.Checksum = s.Sum()
-			err = a.rt.Store.SaveSnapshot(ctx, &s)
-		}
-		if err != nil {
-			// A snapshot is a cache: the journal has everything.
-			a.rt.Logger.Warn("snapshot not saved", "kind", s.Kind, "id", s.ID, "version", s.Version, "error", err)
-			return
-		}
-		a.rt.Metrics.snapshotted()
-	}()
-}
-
-func (a *activation[S, E]) end(reason error) {
-	if a.over {
-		return
-	}
-	a.over = true
-	a.box.shut.Store(true)
-	if reason != nil {
-		a.logEnd(reason)
-	}
-	a.rt.Metrics.deactivated(reason)
-	a.ended()
-	// Whatever is in the mailbox before the pill is refused by the core.
-	a.system.Root.Poison(a.self)
-}
-
-func (a *activation[S, E]) logEnd(reason error) {
-	if p, ok := reason.(*panicError); ok { //nolint:errorlint // the core never wraps it
-		a.rt.Logger.Error("actor panicked", "kind", a.addr.Kind, "id", a.addr.ID, "panic", p.value, "stack", string(p.stack))
-		return
-	}
-	a.rt.Logger.Warn("activation ended; the next message starts another", "kind", a.addr.Kind, "id", a.addr.ID, "error", reason)
-}
-
-func (a *activation[S, E]) rand() *rand.Rand { return rand.New(globalSource{}) }
-
-// globalSource is the process's own generator: safe for concurrent use.
-type globalSource struct{}
-
-func (globalSource) Uint64() uint64 { return rand.Uint64() }
