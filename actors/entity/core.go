@@ -24,6 +24,9 @@ type host interface {
 	ask(a Ask, trace string, after time.Duration)
 	// wake sets the one timer; then core.tick(). Zero: none.
 	wake(at time.Time)
+	// gather calls core.gathered() when those who were just answered have had
+	// their turn to ask again.
+	gather()
 	// retryCommit calls core.recommit() after the delay.
 	retryCommit(after time.Duration)
 	// resume calls core.resume() after the delay.
@@ -53,8 +56,9 @@ type core[S any, E proto.Message] struct {
 	durable uint64
 	seq     uint64 // of the last record that is durable
 
-	filling *batch
-	flying  *batch
+	filling   *batch
+	flying    *batch
+	gathering bool // the batch being filled leaves with gathered
 
 	unanswered int
 	todo       []*call // to be decided before this message is done with

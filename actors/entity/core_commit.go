@@ -52,6 +52,10 @@ func (c *core[S, E]) committed(seq uint64, err error) {
 	for _, a := range done.answers {
 		a.to.Answer(a.reply, nil)
 	}
+	if len(done.answers) > 1 && !c.gathering {
+		c.gathering = true
+		c.host.gather()
+	}
 	c.guard(func() {
 		if done.snapshot != nil {
 			c.saveSnapshot(done.snapshot)

@@ -26,12 +26,30 @@ func (c *core[S, E]) settle() {
 	if c.ended != nil {
 		return
 	}
-	c.flush()
+	c.sendOff()
 	if c.flying == nil {
 		c.followUp()
 	}
 	c.rearm()
 	c.maybeDrained()
+}
+
+// sendOff sends the batch being filled if none is in flight and nobody is about
+// to be in it.
+func (c *core[S, E]) sendOff() {
+	if !c.gathering || c.draining || c.full() {
+		c.flush()
+	}
+}
+
+// gathered ends what committed began: those who were answered together have
+// asked again, and their commands leave together with those that were waiting.
+// Without it the two would take turns, and each write carry half of them.
+func (c *core[S, E]) gathered() {
+	c.gathering = false
+	if c.ended == nil {
+		c.guard(c.settle)
+	}
 }
 
 func (c *core[S, E]) decideTodo() {

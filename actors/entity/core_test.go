@@ -34,6 +34,7 @@ type bench struct {
 	asked    []Ask
 	woken    []time.Time
 	retries  int
+	gathers  int
 	ends     []error
 	answered map[string][]error // by request
 }
@@ -72,6 +73,7 @@ func (b *bench) now() time.Time                       { return b.clock }
 func (b *bench) commit(rec *Record)                   { b.records = append(b.records, rec) }
 func (b *bench) ask(a Ask, _ string, _ time.Duration) { b.asked = append(b.asked, a) }
 func (b *bench) wake(at time.Time)                    { b.woken = append(b.woken, at) }
+func (b *bench) gather()                              { b.gathers++ }
 func (b *bench) retryCommit(time.Duration)            { b.retries++ }
 func (b *bench) resume(time.Duration)                 {}
 func (b *bench) snapshot(Snapshot, proto.Message)     {}

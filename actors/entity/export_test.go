@@ -37,13 +37,14 @@ type TestCore struct {
 
 type hostAdapter struct {
 	TestHost
-	recommitF, resumeF func()
+	recommitF, resumeF, gatheredF func()
 }
 
 func (h *hostAdapter) now() time.Time                               { return h.Now() }
 func (h *hostAdapter) commit(rec *Record)                           { h.Commit(rec) }
 func (h *hostAdapter) ask(a Ask, trace string, after time.Duration) { h.Ask(a, trace, after) }
 func (h *hostAdapter) wake(at time.Time)                            { h.Wake(at) }
+func (h *hostAdapter) gather()                                      { h.After(0, h.gatheredF) }
 func (h *hostAdapter) retryCommit(after time.Duration)              { h.After(after, h.recommitF) }
 func (h *hostAdapter) resume(after time.Duration)                   { h.After(after, h.resumeF) }
 func (h *hostAdapter) end(reason error)                             { h.End(reason) }
@@ -62,7 +63,7 @@ func (h *hostAdapter) snapshot(s Snapshot, state proto.Message) {
 func NewTestCore[S any, E proto.Message](kind *Kind[S, E], addr Address, limits *Limits, h TestHost) *TestCore {
 	a := &hostAdapter{TestHost: h}
 	c := newCore(kind, addr, limits, host(a))
-	a.recommitF, a.resumeF = c.recommit, c.resume
+	a.recommitF, a.resumeF, a.gatheredF = c.recommit, c.resume, c.gathered
 	return &TestCore{
 		Recover: func(ctx context.Context, store Store) error { return c.recoverFrom(ctx, store) },
 		Begin:   c.begin, Receive: c.receive, Committed: c.committed, Heard: c.heard, Tick: c.tick, Passivate: c.passivate, Drain: c.drain,

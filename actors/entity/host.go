@@ -5,6 +5,7 @@ package entity
 import (
 	"context"
 	"math/rand/v2"
+	"runtime"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -59,6 +60,15 @@ func (a *activation[S, E]) due() {
 		return
 	}
 	a.core.tick()
+}
+
+// gather lets every caller run that can, and then takes its turn behind what
+// they sent.
+func (a *activation[S, E]) gather() { a.tell(gather{}) }
+
+func (a *activation[S, E]) gathering() {
+	runtime.Gosched()
+	a.tell(gathered{})
 }
 
 func (a *activation[S, E]) retryCommit(after time.Duration) {

@@ -116,6 +116,8 @@ type (
 		err   error
 	}
 	due      struct{}
+	gather   struct{}
+	gathered struct{}
 	recommit struct{}
 	resume   struct{}
 )
@@ -131,6 +133,10 @@ func (a *activation[S, E]) Receive(ctx actor.Context) {
 		a.core.heard(m.key, m.reply, m.err)
 	case due:
 		a.due()
+	case gather:
+		a.gathering()
+	case gathered:
+		a.core.gathered()
 	case recommit:
 		a.core.recommit()
 	case resume:
@@ -210,6 +216,7 @@ func (a *activation[S, E]) stopping() {
 		return
 	}
 	a.core.draining, a.core.impatient = true, true
+	a.core.gathered()
 	for late := time.After(a.rt.Limits.StopFor); a.core.ended == nil && a.core.flying != nil; {
 		select {
 		case m := <-a.written:

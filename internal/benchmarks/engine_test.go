@@ -59,7 +59,7 @@ func BenchmarkHotSKU(b *testing.B) {
 }
 
 // node is a cluster of one over the store.
-func node(b *testing.B, store persistence.Store) *cluster.Node {
+func node(b *testing.B, store persistence.Store) (*cluster.Node, *commitlog.Log) {
 	b.Helper()
 	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
 	log, err := commitlog.Open(b.Context(), store, "bench", commitlog.Options{})
@@ -79,13 +79,13 @@ func node(b *testing.B, store persistence.Store) *cluster.Node {
 			}
 		}
 	})
-	return n
+	return n, log
 }
 
 // hotSKU reserves one unit an operation; every second one is followed by its
 // release, which is as durable and is not counted.
 func hotSKU(b *testing.B, store persistence.Store) {
-	n := node(b, store)
+	n, log := node(b, store)
 	addr := entity.Address{Kind: "sku", ID: "hot"}
 	_, err := n.Call(b.Context(), addr, &skupb.Configure{
 		ProductId: "prd_hot", ProductVersion: 1, Name: "hot", Active: true, InitialStock: 1_000_000,
@@ -96,6 +96,11 @@ func hotSKU(b *testing.B, store persistence.Store) {
 	}
 	expires := time.Now().Add(time.Hour).UnixMilli()
 	var next atomic.Int64
+	before := log.Stats()
+	defer func() {
+		after := log.Stats()
+		b.ReportMetric(float64(b.N)*1.5/float64(after.Durable-before.Durable), "commands/record")
+	}()
 	together(b, func() error {
 		i := next.Add(1)
 		id := order.ID("usr_bench", fmt.Sprint(i))
