@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -8,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 
 	"stampede/actors/entity"
@@ -16,6 +19,7 @@ import (
 	"stampede/proto/gen/accountpb"
 	"stampede/proto/gen/orderpb"
 	"stampede/proto/gen/productpb"
+	"stampede/proto/gen/skupb"
 )
 
 // productID is the id of the i-th product of a test.
@@ -253,5 +257,53 @@ func TestLevelsAreLoadedOnce(t *testing.T) {
 	}
 	if n := len(w.caller.sent()); n != 31 {
 		t.Errorf("asked %d times for 31 SKUs", n)
+	}
+}
+
+// A SKU that does not answer takes nothing else down: of stock it is the one
+// null, with an error of its own; on a page of products it is shown as the view
+// has it, and if that has nothing either, with nothing to be had: unless it may
+// answer a moment later.
+func TestSilentSKUIsTheOnlyOneMissing(t *testing.T) {
+	w := newWorld(t)
+	var silent error = &entity.CorruptError{Stream: "sku/BAD", Seq: 7, Reason: "checksum"}
+	w.caller.answer = func(_ context.Context, to entity.Address, _ proto.Message) (proto.Message, error) {
+		if to.ID == "BAD" {
+			return nil, silent
+		}
+		return &skupb.StockReply{Level: &skupb.Level{Sku: to.ID, Active: true, Stock: &skupb.Stock{Available: 3}, Version: 9}}, nil
+	}
+	a := w.ask("", `{ stock(skus: ["A", "BAD", "C"]) { sku available } }`, nil)
+	if at(a.Data, "stock", 0, "sku") != "A" || at(a.Data, "stock", 1) != nil || at(a.Data, "stock", 2, "sku") != "C" || a.code() != "INTERNAL" {
+		t.Fatalf("%s", a.text)
+	}
+	if diff := cmp.Diff([]any{"stock", 1.0}, a.Errors[0].Path); diff != "" {
+		t.Errorf("the error's path: %s", diff)
+	}
+	if n := strings.Count(w.log.String(), "sku/BAD record 7"); n != 1 {
+		t.Errorf("logged %d times: %s", n, w.log)
+	}
+
+	w.views.put(t, persistence.Row{Kind: "product", ID: productID(1), Version: 1, SortMs: 1},
+		&productpb.Product{Id: productID(1), Published: true, Variants: []*productpb.Variant{{Sku: "A"}, {Sku: "BAD"}}})
+	const page = `{ products { edges { node { variants { stock { sku available version } } } } } }`
+	stock := func(variant int, field string) string {
+		return text(at(a.Data, "products", "edges", 0, "node", "variants", variant, "stock", field))
+	}
+	a = w.ask("", page, nil)
+	if len(a.Errors) > 0 || stock(0, "version") != "9" || stock(1, "sku") != "BAD" || stock(1, "version") != "0" || stock(1, "available") != "0" {
+		t.Errorf("without a view: %s", a.text)
+	}
+	silent = entity.ErrTimeout
+	if a = w.ask("", page, nil); a.code() != "UNAVAILABLE" {
+		t.Errorf("without a view, for the moment: %s", a.text)
+	}
+	w.views.put(t, persistence.Row{Kind: "sku", ID: "BAD", Version: 4}, &skupb.Level{Sku: "BAD", Version: 4, Active: true, Stock: &skupb.Stock{Available: 2}})
+	a = w.ask("", page, nil)
+	if len(a.Errors) > 0 || stock(0, "version") != "9" || stock(1, "sku") != "BAD" || stock(1, "version") != "4" || stock(1, "available") != "2" {
+		t.Errorf("with a view: %s", a.text)
+	}
+	if !strings.Contains(w.log.String(), "last known of its stock") {
+		t.Errorf("it is not logged: %s", w.log)
 	}
 }

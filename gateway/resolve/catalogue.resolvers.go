@@ -124,7 +124,7 @@ func (r *queryResolver) Stock(ctx context.Context, skus []string) ([]*graph.Stoc
 	if err := checkSKUs(skus); err != nil {
 		return nil, err
 	}
-	return r.stock(ctx, v, skus)
+	return r.stock(ctx, v, skus), nil
 }
 
 func (r *variantResolver) Stock(ctx context.Context, obj *graph.Variant) (*graph.StockLevel, error) {
@@ -132,7 +132,7 @@ func (r *variantResolver) Stock(ctx context.Context, obj *graph.Variant) (*graph
 	if err != nil {
 		return nil, err
 	}
-	if level == nil { // its product is being created this moment: nothing is there yet
+	if level == nil { // its product is being created this moment, or its journal is damaged: there is nothing to be had
 		level = &skupb.Level{Sku: obj.Sku, AsOfMs: r.Clock().UnixMilli()}
 	}
 	return levelOf(level), nil

@@ -2,10 +2,10 @@ package resolve
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
+	"github.com/99designs/gqlgen/graphql"
 	"google.golang.org/protobuf/proto"
 
 	"stampede/gateway/fault"
@@ -134,17 +134,23 @@ func checkSKUs(skus []string) error {
 }
 
 // stock is the levels in the order of the SKUs; null for what is not on sale,
-// unless staff asks.
-func (r *Resolver) stock(ctx context.Context, v Viewer, skus []string) ([]*graph.StockLevel, error) {
+// unless staff asks, and, with an error of its own, for a SKU that does not
+// answer: the others are none of its business.
+func (r *Resolver) stock(ctx context.Context, v Viewer, skus []string) []*graph.StockLevel {
 	levels, errs := r.fetchLevels(ctx, skus)
-	if err := errors.Join(errs...); err != nil {
-		return nil, err
-	}
 	out := make([]*graph.StockLevel, len(levels))
 	for i, level := range levels {
-		if level != nil && (level.Active || v.IsStaff()) {
+		switch {
+		case errs[i] != nil:
+			failElement(ctx, i, errs[i])
+		case level != nil && (level.Active || v.IsStaff()):
 			out[i] = levelOf(level)
 		}
 	}
-	return out, nil
+	return out
+}
+
+// failElement is the error of one element of the list that a field returns.
+func failElement(ctx context.Context, i int, err error) {
+	graphql.AddError(graphql.WithFieldContext(ctx, &graphql.FieldContext{Index: &i}), err)
 }

@@ -9,6 +9,8 @@ import (
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/proto"
 
+	"stampede/gateway/fault"
+	"stampede/persistence"
 	"stampede/proto/gen/accountpb"
 	"stampede/proto/gen/commonpb"
 	"stampede/proto/gen/skupb"
@@ -35,7 +37,7 @@ func (r *Resolver) loaders(ctx context.Context) *loaders {
 	s := ScopeOf(ctx)
 	s.loadersOnce.Do(func() {
 		s.loaders = &loaders{
-			levels: dataloadgen.NewLoader(r.fetchLevels, dataloadgen.WithWait(loadWait), dataloadgen.WithBatchCapacity(loadBatch)),
+			levels: dataloadgen.NewLoader(r.fetchShownLevels, dataloadgen.WithWait(loadWait), dataloadgen.WithBatchCapacity(loadBatch)),
 			users:  dataloadgen.NewLoader(r.fetchUsers, dataloadgen.WithWait(loadWait), dataloadgen.WithBatchCapacity(loadBatch)),
 		}
 	})
@@ -55,6 +57,52 @@ func (r *Resolver) fetchLevels(ctx context.Context, skus []string) ([]*skupb.Lev
 	}
 	_ = group.Wait() // each has its own error in errs
 	return levels, errs
+}
+
+// fetchShownLevels is fetchLevels for where a level only goes along, such as a
+// page of products: one SKU must not take the page down. Of a SKU that does not
+// answer it has the last level that the view knows, with the version and the
+// time that it is of; of one that the view does not know and that will not
+// answer later either, nothing.
+func (r *Resolver) fetchShownLevels(ctx context.Context, skus []string) ([]*skupb.Level, []error) {
+	levels, errs := r.fetchLevels(ctx, skus)
+	var silent []string
+	for i, err := range errs {
+		if err != nil {
+			silent = append(silent, skus[i])
+		}
+	}
+	if silent == nil {
+		return levels, errs
+	}
+	rows, err := r.Views.GetRows(ctx, kindSKU, silent)
+	if err != nil {
+		return levels, errs // the first error is the better reason
+	}
+	for i, sku := range skus {
+		if errs[i] == nil {
+			continue
+		}
+		last := lastLevel(rows, sku)
+		_, passing := fault.Of(errs[i])
+		if !passing {
+			r.Logger.Error("a SKU does not answer; what was last known of its stock is shown", "sku", sku, "error", errs[i])
+		}
+		if last != nil || !passing {
+			levels[i], errs[i] = last, nil
+		}
+	}
+	return levels, errs
+}
+
+// lastLevel is a SKU's level among the view's rows, or nil.
+func lastLevel(rows map[string]persistence.Row, sku string) *skupb.Level {
+	row, known := rows[sku]
+	var level skupb.Level
+	if !known || unmarshalRow(row, &level) != nil {
+		return nil
+	}
+	return &level
 }
 
 func (r *Resolver) level(ctx context.Context, sku string) (*skupb.Level, error) {
