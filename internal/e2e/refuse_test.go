@@ -133,7 +133,7 @@ func refuses(t *testing.T, ctx context.Context, sh *shop, s *server, record stri
 	}
 	t.Logf("an order of the damaged SKU, after %s: %v", time.Since(began).Round(time.Millisecond), err)
 	levels, err := sh.operator.stock(ctx, "BAD", "GOOD")
-	if err == nil || codeOf(err) == "" || len(levels) != 2 || levels[0] != nil || levels[1] == nil {
+	if codeOf(err) != "INTERNAL" || len(levels) != 2 || levels[0] != nil || levels[1] == nil || levels[1].SKU != "GOOD" {
 		t.Errorf("the damaged and the other SKU's stock: %v, %v", levels, err)
 	}
 	eventually(t, soon, "the log", func() error {
@@ -156,6 +156,22 @@ func goesOn(t *testing.T, ctx context.Context, sh *shop, placed []*order) {
 			t.Errorf("order %s: %+v, %v", o.ID, read, err)
 		}
 	}
+	eventually(t, soon, "the list of products", func() error {
+		var data struct {
+			Products struct{ Edges []struct{ Node product } }
+		}
+		if err := shopper.ask(ctx, `{products(first:5){edges{node{`+productFields+`}}}}`, nil, &data); err != nil {
+			return err
+		}
+		for _, e := range data.Products.Edges {
+			for _, v := range e.Node.Variants {
+				if v.SKU == "GOOD" && v.Stock.OnHand == 10 {
+					return nil
+				}
+			}
+		}
+		return fmt.Errorf("%+v", data.Products)
+	})
 	if _, err := shopper.register(ctx, "another@mail.test", "nine noisy newts"); err != nil {
 		t.Errorf("registering: %v", err)
 	}
