@@ -149,14 +149,16 @@ func TestMergeThatFails(t *testing.T) {
 		t.Error("ping while index.db cannot be written")
 	}
 	heal(t, s)
+	for s.merger.lastError() != nil {
+		select {
+		case <-s.merger.progress:
+		case <-time.After(20 * mergeRetry):
+			t.Fatal("no merge was tried again")
+		}
+	}
 	next := sealedRecord("hot", uint64(len(all)+1), uint64(len(all)+1))
-	for deadline := time.Now().Add(20 * mergeRetry); ; time.Sleep(mergeRetry / 10) {
-		if err = s.Append(t.Context(), []*entity.Record{next})[0]; err == nil {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("after index.db was healed: %v", err)
-		}
+	if err := s.Append(t.Context(), []*entity.Record{next})[0]; err != nil {
+		t.Fatalf("after index.db was healed: %v", err)
 	}
 	all = append(all, next)
 	intact(t, s, all)

@@ -61,13 +61,15 @@ func openCache(s *Store, identity []byte) (*cache, error) {
 	if err := removeDatabase(path); err != nil {
 		return nil, err
 	}
-	_, err = k.open(path, identity, newest)
-	return k, err
+	if _, err := k.open(path, identity, newest); err != nil {
+		return nil, err
+	}
+	return k, nil
 }
 
 func (k *cache) open(path string, identity []byte, newest int64) (fits bool, err error) {
 	k.conn = nil
-	c, err := dial(path, "journal_mode=WAL", "synchronous=NORMAL", "cache_size=-16384")
+	c, err := dial(path, "journal_mode=WAL", "synchronous=NORMAL", "wal_autocheckpoint=8192", "cache_size=-16384")
 	if err != nil {
 		return false, err
 	}

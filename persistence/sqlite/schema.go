@@ -109,7 +109,7 @@ CREATE TABLE views (
 );
 CREATE INDEX views_all ON views (kind, sort_ms, id);
 CREATE INDEX views_state ON views (kind, state, sort_ms, id) WHERE state <> '';
-CREATE INDEX views_owner ON views (kind, owner, sort_ms, id, state) WHERE owner <> '';
+CREATE INDEX views_owner ON views (kind, owner, sort_ms, id) WHERE owner <> '';
 CREATE INDEX views_due ON views (wake_at, kind, id) WHERE wake_at > 0;
 CREATE TABLE watermarks (
 	reader   TEXT NOT NULL,

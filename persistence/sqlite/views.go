@@ -13,7 +13,11 @@ import (
 
 const (
 	selectRow = "SELECT kind, id, version, owner, state, sort_ms, wake_at, body FROM views "
-	putRow    = `INSERT INTO views (kind, id, version, owner, state, sort_ms, wake_at, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+	// changeRow is for a row that keeps its place in the lists but for its state,
+	// as an order does: the indexes by owner and by time are left alone.
+	changeRow = `UPDATE views SET version = ?1, state = ?2, wake_at = ?3, body = ?4
+		WHERE kind = ?5 AND id = ?6 AND version < ?1 AND owner = ?7 AND sort_ms = ?8`
+	putRow = `INSERT INTO views (kind, id, version, owner, state, sort_ms, wake_at, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (kind, id) DO UPDATE SET version = excluded.version, owner = excluded.owner, state = excluded.state,
 		sort_ms = excluded.sort_ms, wake_at = excluded.wake_at, body = excluded.body
 		WHERE excluded.version > version`
@@ -32,9 +36,7 @@ func (s *Store) PutRows(ctx context.Context, rows []persistence.Row) error {
 	}
 	err := s.cache.do(ctx, func(c *conn) error {
 		for i := range rows {
-			r := &rows[i]
-			_, err := c.exec(putRow, r.Kind, r.ID, int64(r.Version), r.Owner, r.State, r.SortMs, r.WakeAtMs, bytesOrEmpty(r.Body)) //nolint:gosec // bounded by CheckRow
-			if err != nil {
+			if err := put(c, &rows[i]); err != nil {
 				return err
 			}
 		}
@@ -44,6 +46,16 @@ func (s *Store) PutRows(ctx context.Context, rows []persistence.Row) error {
 		return fmt.Errorf("put %d rows: %w", len(rows), err)
 	}
 	return nil
+}
+
+func put(c *conn, r *persistence.Row) error {
+	version, body := int64(r.Version), bytesOrEmpty(r.Body) //nolint:gosec // bounded by CheckRow
+	changed, err := c.exec(changeRow, version, r.State, r.WakeAtMs, body, r.Kind, r.ID, r.Owner, r.SortMs)
+	if err != nil || changed == 1 {
+		return err
+	}
+	_, err = c.exec(putRow, r.Kind, r.ID, version, r.Owner, r.State, r.SortMs, r.WakeAtMs, body)
+	return err
 }
 
 // GetRows implements persistence.Views.
