@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"log/slog"
 	"runtime"
@@ -158,7 +157,7 @@ func (d *disk) ReadStream(_ context.Context, stream string, after uint64) iter.S
 	}
 }
 
-var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+var quiet = slog.New(slog.DiscardHandler)
 
 func startNode(t testing.TB, d *disk, change func(*entity.Limits, *cluster.Options)) *cluster.Node {
 	limits, options := entity.DefaultLimits(), cluster.DefaultOptions()

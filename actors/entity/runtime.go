@@ -99,7 +99,7 @@ type activation[S any, E proto.Message] struct {
 	// written gets the outcome of the write in flight when the actor is stopped
 	// from outside and its mailbox is not read any more.
 	written chan committed
-	stopped context.Context
+	stopped context.Context //nolint:containedctx // ends with the activation, not with a caller
 	stop    context.CancelFunc
 	over    bool // end was called
 }
@@ -154,7 +154,7 @@ func (a *activation[S, E]) Receive(ctx actor.Context) {
 
 func (a *activation[S, E]) start(ctx actor.Context) {
 	a.system, a.self = ctx.ActorSystem(), ctx.Self()
-	a.stopped, a.stop = context.WithCancel(context.Background())
+	a.stopped, a.stop = context.WithCancel(context.Background()) //nolint:gosec // stopping calls it
 	a.core = newCore(a.kind, a.addr, &a.rt.Limits, host(a))
 	a.rt.Metrics.activated()
 	err := a.recover()

@@ -271,7 +271,7 @@ func (m floatMapper) Decode(ctx *kong.DecodeContext, target reflect.Value) error
 	n, err := strconv.ParseFloat(text, 64)
 	if err != nil {
 		m.faults.record(ctx.Value, target, fmt.Sprintf("%q is not a number", text))
-		return nil
+		return nil //nolint:nilerr // recorded: all faults are listed together
 	}
 	m.faults.record(ctx.Value, target, "")
 	target.SetFloat(n)

@@ -152,6 +152,8 @@ func TestSingleFaults(t *testing.T) {
 		{"serve --mongo=mongodb://", `--mongo: "mongodb://" is not a MongoDB address`},
 		{"serve --signing-keys=config_test.go", `--signing-keys: "config_test.go" is a file`},
 		{"serve --allowed-origins=https://a.example,*", ""},
+		{"serve --trusted-proxies=10.0.0.0/8,192.0.2.1,2001:db8::/32", ""},
+		{"serve --trusted-proxies=10.0.0.0/33", `--trusted-proxies: "10.0.0.0/33" is neither an address nor a network`},
 		{"serve --allowed-origins=https://a.example/", `--allowed-origins: "https://a.example/" is not an origin`},
 		{"serve --nonsense", "unknown flag --nonsense"},
 		{"demo --units=0 --shoppers=0 --concurrency=0 --skus=0", "4 faults"},

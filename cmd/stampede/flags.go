@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/mail"
+	"net/netip"
 	"net/url"
 	"os"
 	"regexp"
@@ -59,6 +60,7 @@ type nodeFlags struct {
 	SigningKeys  string   `placeholder:"DIR" group:"Access" help:"Ed25519 PEM files that sign access tokens; the file's name is the key's id, the newest signs. Made in the data directory if not given."`
 	BootAdmin    string   `name:"bootstrap-admin" placeholder:"EMAIL" group:"Access" help:"An operator made at start if there is none, with the password in STAMPEDE_BOOTSTRAP_ADMIN_PASSWORD."`
 	Origins      []string `name:"allowed-origins" placeholder:"ORIGIN" sep:"," group:"Access" help:"Web origins whose pages may call the API, such as https://shop.example; * for any."`
+	Proxies      []string `name:"trusted-proxies" placeholder:"CIDR" sep:"," group:"Access" help:"Load balancers that may say in X-Forwarded-For whom they speak for, such as 10.0.0.0/8; limits then count callers, not balancers."`
 	Payments     string   `default:"simulator" group:"Shop" help:"The payment provider: simulator."`
 	HoldMinutes  float64  `default:"10" placeholder:"N" group:"Shop" help:"How long an order holds its units before it must be paid; 0.5 is half a minute."`
 	logFlags     `embed:""`
@@ -93,7 +95,6 @@ type laterFlags struct {
 	ClusterListen    string `hidden:""`
 	ClusterAdvertise string `hidden:""`
 	Roles            string `hidden:""`
-	TrustedProxies   string `hidden:""`
 	KafkaCommands    string `hidden:""`
 }
 
@@ -143,6 +144,9 @@ func (f *nodeFlags) validate() faults {
 	f.validateAdmin(&wrong)
 	for _, origin := range f.Origins {
 		checkOrigin(&wrong, origin)
+	}
+	if _, err := parseProxies(f.Proxies); err != nil {
+		wrong.add("trusted-proxies", "%v", err)
 	}
 	switch f.Payments {
 	case "simulator":
@@ -221,7 +225,6 @@ func (f *laterFlags) validate(wrong *faults) {
 		{"cluster-listen", f.ClusterListen, single},
 		{"cluster-advertise", f.ClusterAdvertise, single},
 		{"roles", f.Roles, "is not in this version: a node has every role; leave it out"},
-		{"trusted-proxies", f.TrustedProxies, "is not in this version: nothing depends on the caller's address; leave it out"},
 		{"kafka-commands", f.KafkaCommands, "is not in this version: commands come over HTTP; leave it out"},
 	} {
 		if one.value != "" {
@@ -262,6 +265,23 @@ func checkOrigin(wrong *faults, origin string) {
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.Scheme+"://"+u.Host != origin {
 		wrong.add("allowed-origins", "%q is not an origin such as https://shop.example, without a path", origin)
 	}
+}
+
+// parseProxies reads networks; a single address is a network of one.
+func parseProxies(texts []string) ([]netip.Prefix, error) {
+	networks := make([]netip.Prefix, 0, len(texts))
+	for _, text := range texts {
+		network, err := netip.ParsePrefix(text)
+		if err != nil {
+			address, addressErr := netip.ParseAddr(text)
+			if addressErr != nil {
+				return nil, fmt.Errorf("%q is neither an address nor a network such as 10.0.0.0/8", text)
+			}
+			network = netip.PrefixFrom(address, address.BitLen())
+		}
+		networks = append(networks, network)
+	}
+	return networks, nil
 }
 
 func checkCount(wrong *faults, flag string, n, highest int) {

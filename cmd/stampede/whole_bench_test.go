@@ -7,7 +7,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http/httptest"
 	"sync/atomic"
@@ -44,7 +43,7 @@ func wholeBench(b *testing.B, flags nodeFlags) {
 	flags.Listen, flags.AdminListen, flags.KafkaListen = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
 	flags.DataDir, flags.NodeName, flags.Payments, flags.HoldMinutes = b.TempDir(), "bench", "simulator", 10
 	flags.KafkaReplication, flags.EventsFormat = 1, "json"
-	n, err := startNode(b.Context(), nodeConfig{nodeFlags: flags}, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	n, err := startNode(b.Context(), nodeConfig{nodeFlags: flags}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -8,7 +8,6 @@ package benchmarks
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"sync/atomic"
 	"testing"
@@ -61,7 +60,7 @@ func BenchmarkHotSKU(b *testing.B) {
 // node is a cluster of one over the store.
 func node(b *testing.B, store persistence.Store) (*cluster.Node, *commitlog.Log) {
 	b.Helper()
-	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
+	quiet := slog.New(slog.DiscardHandler)
 	log, err := commitlog.Open(b.Context(), store, "bench", commitlog.Options{})
 	if err != nil {
 		b.Fatal(err)
