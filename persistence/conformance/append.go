@@ -109,6 +109,7 @@ func testRepeat(t *testing.T, h Harness) {
 		"older activation":   changed(all[1], func(r *entity.Record) { r.Epoch, r.Position = 1, 1 }),
 		"the first record":   changed(all[0], func(r *entity.Record) { r.Position = 101 }),
 		"the newest record":  changed(all[2], func(r *entity.Record) { r.Position = 102 }),
+		"only the place":     func() *entity.Record { r := *all[1]; r.Position += 100; return &r }(),
 		"another checksum":   func() *entity.Record { r := *all[1]; r.Checksum++; return &r }(),
 		"another's identity": changed(all[1], func(r *entity.Record) { r.Epoch, r.Position, r.Events = 9, 9, nil }),
 	} {
