@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 )
 
 // serveCmd runs a node until it is told to end.
@@ -38,6 +39,9 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 // called between the start and the ready line.
 func runNode(ctx context.Context, config nodeConfig, std streams, welcome func(ctx context.Context, n *node) error) error {
 	log := config.logger(std.err)
+	if err := relaxGC(log); err != nil {
+		log.Warn("the garbage collector runs as it does by default", slog.Any("error", err))
+	}
 	n, err := startNode(ctx, config, log)
 	if err != nil {
 		if ctx.Err() != nil {

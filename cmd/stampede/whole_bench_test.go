@@ -43,6 +43,9 @@ func wholeBench(b *testing.B, flags nodeFlags) {
 	flags.Listen, flags.AdminListen, flags.KafkaListen = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
 	flags.DataDir, flags.NodeName, flags.Payments, flags.HoldMinutes = b.TempDir(), "bench", "simulator", 10
 	flags.KafkaReplication, flags.EventsFormat = 1, "json"
+	if err := relaxGC(slog.New(slog.DiscardHandler)); err != nil {
+		b.Fatal(err)
+	}
 	n, err := startNode(b.Context(), nodeConfig{nodeFlags: flags}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		b.Fatal(err)
