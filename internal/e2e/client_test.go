@@ -170,6 +170,15 @@ func codeOf(err error) string {
 	return ""
 }
 
+// unexpected is an answer that should have been another one, with the order or
+// what else came, and the error or none.
+func unexpected(what string, got any, err error) error {
+	if err == nil {
+		return fmt.Errorf("%s: %+v", what, got)
+	}
+	return fmt.Errorf("%s: %+v, %w", what, got, err)
+}
+
 // open reports whether the same input has to be sent again to know.
 func open(err error) bool { return errors.Is(err, errUnknown) || errors.Is(err, errLater) }
 

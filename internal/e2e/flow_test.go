@@ -212,7 +212,7 @@ func trade(t *testing.T, ctx context.Context, people *cast, chair, table string)
 	eventually(t, soon, "the money is taken", func() error {
 		read, err := ada.order(ctx, placed.ID)
 		if err != nil || read == nil || read.Payment.State != "CAPTURED" {
-			return fmt.Errorf("%+v, %w", read, err)
+			return unexpected("the order", read, err)
 		}
 		paid = read
 		return nil

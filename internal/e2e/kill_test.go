@@ -213,14 +213,14 @@ func (one *promise) verify(ctx context.Context, n int) error {
 	want := lasting(one.told)
 	read, err := settle(ctx, func() (*order, error) { return one.who.order(ctx, one.told.ID) })
 	if err != nil || read == nil {
-		return fmt.Errorf("read back: %v, %w", read, err)
+		return unexpected("read back", read, err)
 	}
 	if diff := cmp.Diff(want, lasting(read)); diff != "" {
 		return fmt.Errorf("it was another one (-told +read):\n%s", diff)
 	}
 	again, err := settle(ctx, func() (*order, error) { return one.who.place(ctx, one.key, one.token, one.wants...) })
 	if again == nil {
-		return fmt.Errorf("placed again: %w", err)
+		return unexpected("placed again", again, err)
 	}
 	if diff := cmp.Diff(want, lasting(again)); diff != "" {
 		return fmt.Errorf("placed again, it is another one (-told +again):\n%s", diff)
@@ -235,7 +235,7 @@ func (one *promise) verify(ctx context.Context, n int) error {
 	other[0].units++
 	_, err = settle(ctx, func() (*order, error) { return one.who.place(ctx, one.key, one.token, other...) })
 	if codeOf(err) != "IDEMPOTENCY_MISMATCH" {
-		return fmt.Errorf("another input under its key: %w", err)
+		return unexpected("another input under its key", nil, err)
 	}
 	return nil
 }

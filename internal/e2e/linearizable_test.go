@@ -267,7 +267,7 @@ func (r *recorder) reserve(ctx context.Context, c *client, client int, key, sku 
 	case open(err) && patience > 0 && ctx.Err() == nil:
 		o.outcome = unknown
 	default:
-		return "", fmt.Errorf("placing %s: %+v, %w", key, placed, err)
+		return "", unexpected("placing "+key, placed, err)
 	}
 	r.add(o)
 	if o.outcome != done {
@@ -281,7 +281,7 @@ func (r *recorder) cancel(ctx context.Context, c *client, client int, id string,
 	cancelled, err := settle(ctx, func() (*order, error) { return c.cancel(ctx, id) })
 	o.back = r.now()
 	if err != nil || cancelled.State != "CANCELLED" {
-		return fmt.Errorf("cancelling %s: %+v, %w", id, cancelled, err)
+		return unexpected("cancelling "+id, cancelled, err)
 	}
 	r.add(o)
 	return nil
@@ -295,7 +295,7 @@ func (r *recorder) look(ctx context.Context, c *client, client int, sku string) 
 	})
 	o.back = r.now()
 	if err != nil || len(levels) != 1 || levels[0] == nil {
-		return fmt.Errorf("looking at %s: %v, %w", sku, levels, err)
+		return unexpected("looking at "+sku, levels, err)
 	}
 	if err := levels[0].conserved(); err != nil {
 		return err

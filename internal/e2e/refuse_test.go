@@ -26,9 +26,9 @@ func TestDataDirectoryInUseIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	s := serve(t, dir)
 	sh := openShop(t, s, 1, variant{"ONE", "1.00", 10})
-	for _, command := range []string{"serve", "dev"} {
+	for _, command := range [][]string{{"serve"}, {"dev"}, {"serve", "--kafka=" + s.kafka}} { // the last one has no broker whose files are in use
 		ctx, cancel := context.WithTimeout(t.Context(), soon)
-		second := exec.CommandContext(ctx, program(t), command, "--data-dir="+dir, "--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0", "--kafka-listen=127.0.0.1:0")
+		second := exec.CommandContext(ctx, program(t), append(command, "--data-dir="+dir, "--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0", "--kafka-listen=127.0.0.1:0")...)
 		second.Env = environment()
 		var stdout, stderr bytes.Buffer
 		second.Stdout, second.Stderr = &stdout, &stderr
@@ -58,9 +58,9 @@ func TestDataDirectoryInUseIsRefused(t *testing.T) {
 	s.stop()
 }
 
-// A byte of one record is another one. The SKU that it belongs to refuses, the
+// A letter in one record is another one. The SKU that it belongs to refuses, the
 // log names the record, and everything else goes on: also while the views and
-// the events are made anew from the journal. With the byte put back, all is as
+// the events are made anew from the journal. With the letter put back, all is as
 // it was.
 func TestCorruptRecordStopsItsActorAlone(t *testing.T) {
 	t.Parallel()
@@ -97,7 +97,7 @@ func corruptRecord(t *testing.T, remove []string) {
 	before := sh.level(t, "BAD")
 	s.stop()
 
-	seq := flipByte(t, dir, "sku/BAD")
+	seq := changeLetter(t, dir, "sku/BAD")
 	for _, name := range remove {
 		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			t.Fatal(err)
@@ -109,7 +109,7 @@ func corruptRecord(t *testing.T, remove []string) {
 	goesOn(t, ctx, sh, placed)
 	s.stop()
 
-	if again := flipByte(t, dir, "sku/BAD"); again != seq {
+	if again := changeLetter(t, dir, "sku/BAD"); again != seq {
 		t.Fatalf("record %d was damaged, and %d mended", seq, again)
 	}
 	s = serve(t, dir)
@@ -187,10 +187,10 @@ func goesOn(t *testing.T, ctx context.Context, sh *shop, placed []*order) {
 	})
 }
 
-// flipByte changes one byte in the middle of the events of the stream's second
-// record, in the journal of a stopped server, and returns the record's number.
-// Again, it changes it back.
-func flipByte(t *testing.T, dir, stream string) (seq int64) {
+// changeLetter changes a letter of an order's id in the stream's third record,
+// in the journal of a stopped server: the record can still be read, but is not
+// what was written. It returns the record's number. Again, it changes it back.
+func changeLetter(t *testing.T, dir, stream string) (seq int64) {
 	t.Helper()
 	db, err := sql.Open("sqlite", filepath.Join(dir, "journal.db"))
 	if err != nil {
@@ -203,10 +203,14 @@ func flipByte(t *testing.T, dir, stream string) (seq int64) {
 	}()
 	var id int64
 	var events []byte
-	if err := db.QueryRowContext(t.Context(), "SELECT id, seq, events FROM records WHERE stream = ? ORDER BY seq LIMIT 1 OFFSET 1", stream).Scan(&id, &seq, &events); err != nil {
-		t.Fatalf("the second record of %s: %v", stream, err)
+	if err := db.QueryRowContext(t.Context(), "SELECT id, seq, events FROM records WHERE stream = ? ORDER BY seq LIMIT 1 OFFSET 2", stream).Scan(&id, &seq, &events); err != nil {
+		t.Fatalf("the third record of %s: %v", stream, err)
 	}
-	events[len(events)/2] ^= 0x10
+	at := bytes.Index(events, []byte("ord_"))
+	if at < 0 {
+		t.Fatalf("record %d of %s names no order: %q", seq, stream, events)
+	}
+	events[at+10] ^= 1
 	result, err := db.ExecContext(t.Context(), "UPDATE records SET events = ? WHERE id = ?", events, id)
 	if err != nil {
 		t.Fatal(err)
