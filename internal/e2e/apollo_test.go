@@ -84,7 +84,7 @@ func nodeModules(t *testing.T) string {
 }
 
 // install makes home whole or not at all: another run may be doing the same.
-func install(ctx context.Context, home string) error {
+func install(ctx context.Context, home string) (err error) {
 	if err := os.MkdirAll(filepath.Dir(home), 0o700); err != nil {
 		return err
 	}
@@ -92,7 +92,7 @@ func install(ctx context.Context, home string) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(fresh)
+	defer func() { err = errors.Join(err, os.RemoveAll(fresh)) }()
 	for _, name := range apolloFiles[:2] {
 		content, err := os.ReadFile(filepath.Join("apollo", name))
 		if err != nil {

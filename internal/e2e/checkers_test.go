@@ -172,9 +172,9 @@ func inSequence(h []operation) (first, second int, ok bool) {
 
 // mustNotice doctors a history that was found right, in each way that it has
 // room for: the check must refuse each, or it would have found anything right.
-func mustNotice(t *testing.T, history []operation, initial int, forgeries []forgery, refuses func([]operation) bool) {
+// It returns how many ways there were.
+func mustNotice(t *testing.T, history []operation, initial int, forgeries []forgery, refuses func([]operation) bool) (tried int) {
 	t.Helper()
-	tried := 0
 	for _, f := range forgeries {
 		doctored, ok := f.forge(slices.Clone(history), initial)
 		if !ok {
@@ -185,7 +185,5 @@ func mustNotice(t *testing.T, history []operation, initial int, forgeries []forg
 			t.Errorf("the check does not notice that %s", f.name)
 		}
 	}
-	if tried < 2 {
-		t.Errorf("the history has room for %d forgeries: too few to show anything", tried)
-	}
+	return tried
 }

@@ -31,6 +31,9 @@ func TestFlowOnMongoAndKafka(t *testing.T) {
 
 // Acknowledged orders survive kills where the journal is a real MongoDB.
 func TestAcknowledgedOrdersSurviveKillsOnMongo(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the embedded store is killed, too")
+	}
 	t.Parallel()
 	killAndRestart(t, max(1, *rounds/4), onRealServers(t)...)
 }
@@ -50,17 +53,17 @@ func flow(t *testing.T, flags ...string) {
 	sh := openShop(t, s, 0)
 	// A Kafka outlives a test: what its topics have of others' days has other keys.
 	day := strings.ToLower(rand.Text())
-	people := sessions(t, ctx, sh, day)
+	people := sessions(ctx, t, sh, day)
 	chair, table := "CHAIR-"+day, "TABLE-"+day
-	stocked := catalogue(t, ctx, sh, people, day, chair, table)
-	orders := trade(t, ctx, people, chair, table)
-	lists(t, ctx, sh, people, orders)
+	stocked := catalogue(ctx, t, sh, people, day, chair, table)
+	orders := trade(ctx, t, people, chair, table)
+	lists(ctx, t, sh, people, orders)
 	events(t, s.kafka, orders, stocked, chair)
 
 	s.stop()
 	s = serve(t, dir, flags...)
 	sh.at.set(s)
-	evening(t, ctx, sh, people, orders, chair)
+	evening(ctx, t, sh, people, orders, chair)
 	s.stop()
 }
 
@@ -73,7 +76,7 @@ type cast struct {
 const adaPassword = "correct horse battery"
 
 // sessions: registering, logging in, tokens used once, what is refused.
-func sessions(t *testing.T, ctx context.Context, sh *shop, day string) *cast {
+func sessions(ctx context.Context, t *testing.T, sh *shop, day string) *cast {
 	t.Helper()
 	nobody := newClient(sh.at, "")
 	email := "ada." + day + "@mail.test"
@@ -106,7 +109,7 @@ func sessions(t *testing.T, ctx context.Context, sh *shop, day string) *cast {
 		t.Error("a token of a family one of whose tokens was used twice was taken")
 	}
 	ada := nobody.as(third.Tokens.AccessToken)
-	if id := me(t, ctx, ada); id != first.User.ID {
+	if id := me(ctx, t, ada); id != first.User.ID {
 		t.Errorf("me is %s, and %s registered", id, first.User.ID)
 	}
 	other, err := nobody.register(ctx, "bob."+day+"@mail.test", "another long password")
@@ -122,7 +125,7 @@ func sessions(t *testing.T, ctx context.Context, sh *shop, day string) *cast {
 	return &cast{nobody: nobody, ada: ada, bob: nobody.as(other.Tokens.AccessToken), operator: sh.operator, adaID: first.User.ID, adaEmail: email}
 }
 
-func me(t *testing.T, ctx context.Context, c *client) string {
+func me(ctx context.Context, t *testing.T, c *client) string {
 	t.Helper()
 	var data struct{ Me *user }
 	if err := c.ask(ctx, `{me{id email roles}}`, nil, &data); err != nil || data.Me == nil {
@@ -133,7 +136,7 @@ func me(t *testing.T, ctx context.Context, c *client) string {
 
 // catalogue: the operator makes a product, and only the operator; everyone sees
 // it. It returns the first level of the chairs.
-func catalogue(t *testing.T, ctx context.Context, sh *shop, people *cast, day, chair, table string) *level {
+func catalogue(ctx context.Context, t *testing.T, sh *shop, people *cast, day, chair, table string) *level {
 	t.Helper()
 	variants := []variant{{chair, "49.90", 12}, {table, "120.00", 3}}
 	if _, err := people.ada.createProduct(ctx, "mine", "furniture-"+day, variants...); codeOf(err) != "FORBIDDEN" {
@@ -173,7 +176,7 @@ func catalogue(t *testing.T, ctx context.Context, sh *shop, people *cast, day, c
 type traded struct{ paid, cancelled, rejected, declined *order }
 
 // trade: placing, paying, cancelling, what is refused, and each of it again.
-func trade(t *testing.T, ctx context.Context, people *cast, chair, table string) *traded {
+func trade(ctx context.Context, t *testing.T, people *cast, chair, table string) *traded {
 	t.Helper()
 	ada := people.ada
 	placed, err := ada.place(ctx, "first", "", want{chair, 2}, want{table, 1})
@@ -239,7 +242,7 @@ func trade(t *testing.T, ctx context.Context, people *cast, chair, table string)
 
 // lists: the customer's own, in pages; the staff's, by state; a node by its id;
 // stock.
-func lists(t *testing.T, ctx context.Context, sh *shop, people *cast, orders *traded) {
+func lists(ctx context.Context, t *testing.T, sh *shop, people *cast, orders *traded) {
 	t.Helper()
 	want := []string{orders.declined.ID, orders.cancelled.ID, orders.rejected.ID, orders.paid.ID} // newest first
 	eventually(t, soon, "the customer's orders", func() error {
@@ -411,7 +414,7 @@ func checkEnvelope(t *testing.T, e published, stream, key string) {
 }
 
 // evening: after a restart everything is as it was, and tokens are still good.
-func evening(t *testing.T, ctx context.Context, sh *shop, people *cast, orders *traded, chair string) {
+func evening(ctx context.Context, t *testing.T, sh *shop, people *cast, orders *traded, chair string) {
 	t.Helper()
 	for _, o := range []*order{orders.paid, orders.cancelled, orders.rejected, orders.declined} {
 		read, err := people.ada.order(ctx, o.ID)

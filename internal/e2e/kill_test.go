@@ -51,11 +51,7 @@ const (
 
 func TestAcknowledgedOrdersSurviveKills(t *testing.T) {
 	t.Parallel()
-	n := *rounds
-	if testing.Short() {
-		n = 1
-	}
-	killAndRestart(t, n)
+	killAndRestart(t, *rounds)
 }
 
 func killAndRestart(t *testing.T, rounds int, flags ...string) {
@@ -150,7 +146,7 @@ func (one *promise) heard(answer *order, err error, possible ...string) error {
 		return fmt.Errorf("%s: %w", one.key, err)
 	}
 	if answer == nil {
-		return fmt.Errorf("%s: neither an order nor a fault (%v)", one.key, err)
+		return unexpected(one.key+" without an order", nil, err)
 	}
 	one.told = answer
 	return nil

@@ -27,10 +27,14 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if testing.Short() {
+		*rounds, *histories = 1, 1
+	}
 	code := m.Run()
 	built.mu.Lock()
-	if built.dir != "" {
-		os.RemoveAll(built.dir)
+	if err := os.RemoveAll(built.dir); err != nil { // nothing was built: nothing is removed
+		fmt.Fprintln(os.Stderr, err)
 	}
 	os.Exit(code)
 }

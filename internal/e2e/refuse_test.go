@@ -105,8 +105,8 @@ func corruptRecord(t *testing.T, remove []string) {
 	}
 	s = serve(t, dir)
 	sh.at.set(s)
-	refuses(t, ctx, sh, s, fmt.Sprintf("sku/BAD record %d", seq))
-	goesOn(t, ctx, sh, placed)
+	refuses(ctx, t, sh, s, fmt.Sprintf("sku/BAD record %d", seq))
+	goesOn(ctx, t, sh, placed)
 	s.stop()
 
 	if again := changeLetter(t, dir, "sku/BAD"); again != seq {
@@ -124,7 +124,7 @@ func corruptRecord(t *testing.T, remove []string) {
 }
 
 // refuses: nothing is sold or shown of the SKU, and the log says why.
-func refuses(t *testing.T, ctx context.Context, sh *shop, s *server, record string) {
+func refuses(ctx context.Context, t *testing.T, sh *shop, s *server, record string) {
 	t.Helper()
 	began := time.Now()
 	o, err := sh.customers[0].place(ctx, "damaged", "", want{"BAD", 1})
@@ -145,7 +145,7 @@ func refuses(t *testing.T, ctx context.Context, sh *shop, s *server, record stri
 }
 
 // goesOn: the other SKU, the orders of both, and the lists are as ever.
-func goesOn(t *testing.T, ctx context.Context, sh *shop, placed []*order) {
+func goesOn(ctx context.Context, t *testing.T, sh *shop, placed []*order) {
 	t.Helper()
 	shopper := sh.customers[0]
 	if o, err := settle(ctx, func() (*order, error) { return shopper.place(ctx, "elsewhere", "tok_ok", want{"GOOD", 2}) }); err != nil || o.State != "CONFIRMED" {

@@ -98,7 +98,7 @@ func launch(t testing.TB, args ...string) (*server, error) {
 		select {
 		case <-more:
 		case <-s.exited:
-			return nil, fmt.Errorf("%w: %v\n%s", errNotReady, s.err, s.stderr)
+			return nil, fmt.Errorf("%w: %s\n%s", errNotReady, s.cmd.ProcessState, s.stderr)
 		case <-timeout.C:
 			return nil, fmt.Errorf("%w within %s\n%s", errNotReady, startWithin, s.stderr)
 		}

@@ -49,17 +49,6 @@ type orderLine struct {
 	SKUVersion *int64
 }
 
-// units are how many of the SKU the order has.
-func (o *order) units(sku string) int {
-	n := 0
-	for _, l := range o.Lines {
-		if l.SKU == sku {
-			n += l.Quantity
-		}
-	}
-	return n
-}
-
 const orderFields = `id number state payment{state authorized{amount currency} captured{amount currency} provider reference}
 	lines{sku name quantity unitPrice{amount currency} fulfilled refunded skuVersion} total{amount currency}
 	placedAt expiresAt rejection` + errorFields + ` history{version state at} allowedTransitions version`
