@@ -143,6 +143,7 @@ func (s *Store) write(fresh []entry) error {
 		size += int64(len(e.Events)) + 128
 	}
 	s.tail.add(a.places, a.highest, a.next)
+	s.committed.Store(a.next)
 	a.next++
 	s.merger.poke(s.tail.freeze(false))
 	s.checkpointer.wrote(size)

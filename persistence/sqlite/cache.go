@@ -26,6 +26,8 @@ type cache struct {
 	conn *conn
 	ops  chan cacheOp
 	done sync.WaitGroup
+	// known is the newest transaction of the journal that the file says it knows of.
+	known int64
 }
 
 type cacheOp struct {
@@ -75,6 +77,9 @@ func (k *cache) open(path string, identity []byte, newest int64) (fits bool, err
 	}
 	err = migrate(c, cacheFile, cacheSchema)
 	if err == nil {
+		err = c.script(knownSchema)
+	}
+	if err == nil {
 		_, err = c.exec("INSERT INTO cached (one, epoch, journal) VALUES (1, ?, ?) ON CONFLICT DO NOTHING", newest, identity)
 	}
 	if err == nil {
@@ -83,11 +88,14 @@ func (k *cache) open(path string, identity []byte, newest int64) (fits bool, err
 			return false
 		})
 	}
+	if err == nil {
+		k.known, _, err = c.one("SELECT upto FROM known")
+	}
 	if err != nil {
 		return false, errors.Join(err, c.close())
 	}
 	k.conn = c
-	return fits, nil
+	return fits && k.known <= k.s.committed.Load(), nil
 }
 
 func (k *cache) start() { k.done.Go(k.run) }
@@ -137,21 +145,36 @@ func (k *cache) run() {
 // write does all of the group in one transaction; if that fails, each by itself,
 // so that only those fail that cannot be written.
 func (k *cache) write(group []cacheOp) {
+	err := k.transact(group)
+	for i, op := range group {
+		if err != nil && len(group) > 1 {
+			op.reply <- k.transact(group[i : i+1])
+			continue
+		}
+		op.reply <- err
+	}
+}
+
+// transact also notes how far the journal is: what the writes tell of was
+// committed before they were given.
+func (k *cache) transact(group []cacheOp) error {
+	committed := k.s.committed.Load()
 	err := k.conn.transact(func() error {
 		for _, op := range group {
 			if err := op.write(k.conn); err != nil {
 				return err
 			}
 		}
-		return nil
-	})
-	for _, op := range group {
-		if err != nil && len(group) > 1 {
-			op.reply <- k.conn.transact(func() error { return op.write(k.conn) })
-			continue
+		if committed == k.known {
+			return nil
 		}
-		op.reply <- err
+		_, err := k.conn.exec("INSERT INTO known (one, upto) VALUES (1, ?) ON CONFLICT DO UPDATE SET upto = excluded.upto", committed)
+		return err
+	})
+	if err == nil {
+		k.known = committed
 	}
+	return err
 }
 
 // noteEpoch remembers that the cache knows of an incarnation.

@@ -32,6 +32,7 @@ func (s *Store) OpenEpoch(ctx context.Context, node string) (entity.Epoch, error
 		}
 		return nil
 	})
+	s.wroteBeside(0, err)
 	if err == nil {
 		err = s.cache.noteEpoch(ctx, epoch)
 	}
@@ -68,6 +69,7 @@ func (s *Store) Setting(ctx context.Context, name string, value []byte) ([]byte,
 	defer s.release()
 	var stored []byte
 	_, err := s.journal.exec("INSERT INTO settings (name, value) VALUES (?, ?) ON CONFLICT DO NOTHING", name, bytesOrEmpty(value))
+	s.wroteBeside(len(value), err)
 	if err == nil {
 		err = s.journal.query("SELECT value FROM settings WHERE name = ?", func(row []driver.Value) bool {
 			stored = bytesOrEmpty(blob(row[0]))

@@ -46,6 +46,7 @@ func openMerger(s *Store, identity []byte) (*merger, error) {
 		upto = newest
 	}
 	m.durable.Store(upto)
+	s.committed.Store(newest)
 	s.appends = appends{next: newest + 1, trimmed: lowest, highest: make(map[int64]int64)}
 	return m, m.fillTail(upto)
 }

@@ -86,8 +86,9 @@ CREATE TABLE indexed (
 
 // cacheSchema: the rows themselves lie in the order in which they first came,
 // so that new ones share pages; lists are read from the indexes. epoch is the
-// newest incarnation that the cache has seen: above the journal's, the journal
-// is an older one, put back, and the cache knows things that never were.
+// newest incarnation that the cache has seen, and known.upto the newest row of
+// appends that there was when it was last written: above the journal's, the
+// journal is an older one, put back, and the cache knows things that never were.
 const cacheSchema = `
 CREATE TABLE snapshots (
 	stream   TEXT PRIMARY KEY,
@@ -121,6 +122,14 @@ CREATE TABLE cached (
 	one     INTEGER PRIMARY KEY,
 	epoch   INTEGER NOT NULL,
 	journal BLOB NOT NULL
+);
+` + knownSchema
+
+// knownSchema is by itself because files of before do not have it.
+const knownSchema = `
+CREATE TABLE IF NOT EXISTS known (
+	one  INTEGER PRIMARY KEY,
+	upto INTEGER NOT NULL
 );
 `
 

@@ -59,6 +59,8 @@ type Store struct {
 
 	// repaired names the files that were made anew when the directory was opened.
 	repaired []string
+	// committed is the newest transaction of Append that journal.db has.
+	committed atomic.Int64
 	// failed is why no more writes are taken, once the files can no longer be trusted.
 	failed atomic.Pointer[error]
 	closed chan struct{}
@@ -206,10 +208,18 @@ func (s *Store) Ping(ctx context.Context) error {
 		return fmt.Errorf("%s cannot be brought up to date: %w", indexFile, err)
 	}
 	_, err := s.journal.exec("INSERT INTO pings (one, at) VALUES (1, unixepoch()) ON CONFLICT DO UPDATE SET at = excluded.at")
+	s.wroteBeside(0, err)
 	if err != nil {
 		return fmt.Errorf("%s: %w: %w", journalFile, entity.ErrUnavailable, err)
 	}
 	return nil
+}
+
+// wroteBeside deals with the end of a write to journal.db that is no Append: it
+// makes the log longer too, and a failed sync means the same.
+func (s *Store) wroteBeside(bytes int, err error) {
+	s.checkpointer.wrote(int64(bytes))
+	s.failIfUnsynced(err)
 }
 
 // acquire makes the caller the one writer of journal.db.

@@ -1,0 +1,105 @@
+package sqlite
+
+// What a journal.db that is older than the files beside it does to them.
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"stampede/actors/entity"
+	"stampede/persistence"
+)
+
+// TestJournalPutBackWithinAnIncarnation: a copy of journal.db that was taken
+// while its process ran. The incarnations do not tell that cache.db is newer.
+func TestJournalPutBackWithinAnIncarnation(t *testing.T) {
+	dir := t.TempDir()
+	s := openForTest(t, dir, 5, streamHash)
+	if _, err := s.OpenEpoch(t.Context(), "only"); err != nil {
+		t.Fatal(err)
+	}
+	early := fill(t, s, 3, 20)
+	before := filepath.Join(dir, "before")
+	if err := s.journal.script("VACUUM INTO '" + before + "'"); err != nil {
+		t.Fatal(err)
+	}
+	fill(t, s, 3, 60)
+	snap := &entity.Snapshot{Kind: "sku", ID: "s1", Seq: 60, Version: 60}
+	snap.Checksum = snap.Sum()
+	err := errors.Join(
+		s.SaveSnapshot(t.Context(), snap),
+		s.SaveWatermark(t.Context(), "views", 1, 180),
+		s.PutRows(t.Context(), []persistence.Row{{Kind: "sku", ID: "s1", Version: 60}}),
+		s.Close())
+	if err != nil {
+		t.Fatal(err)
+	}
+	copyFile(t, before, filepath.Join(dir, journalFile))
+	s = openForTest(t, dir, 5, streamHash)
+	if got := s.Repaired(); !slices.Equal(got, []string{indexFile, cacheFile}) {
+		t.Errorf("repaired %v", got)
+	}
+	intact(t, s, early)
+	if snap, err := s.LoadSnapshot(t.Context(), "sku/s1"); err != nil || snap != nil {
+		t.Errorf("a snapshot of what never was: %v, %v", snap, err)
+	}
+	if marks, err := s.Watermarks(t.Context(), "views"); err != nil || len(marks) != 0 {
+		t.Errorf("watermarks of what never was: %v, %v", marks, err)
+	}
+	if rows, err := s.GetRows(t.Context(), "sku", []string{"s1"}); err != nil || len(rows) != 0 {
+		t.Errorf("rows of what never was: %v, %v", rows, err)
+	}
+}
+
+// TestCacheStaysWithItsJournal: what belongs together is kept.
+func TestCacheStaysWithItsJournal(t *testing.T) {
+	dir := t.TempDir()
+	for round := range uint64(3) {
+		s := openForTest(t, dir, 5, streamHash)
+		if len(s.Repaired()) != 0 {
+			t.Errorf("round %d: repaired %v", round, s.Repaired())
+		}
+		errs := s.Append(t.Context(), []*entity.Record{sealedRecord("x", round+1, round+1)})
+		if err := errors.Join(errs[0], s.SaveWatermark(t.Context(), "views", 1, round+1)); err != nil {
+			t.Fatal(err)
+		}
+		marks, err := s.Watermarks(t.Context(), "views")
+		if err != nil || marks[1] != round+1 {
+			t.Errorf("round %d: watermarks %v, %v", round, marks, err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestLogIsBoundedWithoutRecords: what is not a record is written to the log, too.
+func TestLogIsBoundedWhileIdle(t *testing.T) {
+	dir := t.TempDir()
+	s := openForTest(t, dir, mergeEvery, streamHash)
+	value := make([]byte, 32<<10)
+	for i := range 1500 {
+		if _, err := s.Setting(t.Context(), fmt.Sprint(i), value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	log, err := fileSize(filepath.Join(dir, journalFile+"-wal"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if log > 4*checkpointBytes {
+		t.Errorf("the log has %d MiB after 47 MiB of settings", log>>20)
+	}
+}
+
+func fileSize(path string) (int64, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
