@@ -84,13 +84,15 @@ type Config struct {
 type Reader struct {
 	cfg     Config
 	metrics *ReaderMetrics
-	// done is how far each older incarnation was handed over.
-	done map[entity.Epoch]uint64
+	// done is how far each older incarnation was handed over, and beyond how many
+	// records it has behind a gap above that.
+	done   map[entity.Epoch]uint64
+	beyond map[entity.Epoch]int
 }
 
 // NewReader returns a reader of the logs that cfg names.
 func NewReader(cfg Config, metrics *ReaderMetrics) *Reader {
-	return &Reader{cfg: cfg, metrics: metrics, done: make(map[entity.Epoch]uint64)}
+	return &Reader{cfg: cfg, metrics: metrics, done: make(map[entity.Epoch]uint64), beyond: make(map[entity.Epoch]int)}
 }
 
 // Run reads until ctx or the present log ends, or the sink refuses. It returns
@@ -130,25 +132,31 @@ func (r *Reader) older(ctx context.Context) ([]entity.Epoch, error) {
 	return older, err
 }
 
-// drainOlder hands over what the older logs have beyond their watermarks.
+// drainOlder hands over what the older logs have beyond their watermarks. While
+// they can grow, a missing position may be of a write that is still on its way:
+// what comes after it waits until nothing was new for Quiet.
 func (r *Reader) drainOlder(ctx context.Context, sink Sink, older []entity.Epoch) error {
 	if len(older) == 0 {
 		return nil
 	}
+	if r.cfg.Quiet == 0 {
+		if _, err := r.drainOnce(ctx, sink, older, true); err != nil {
+			return err
+		}
+		return r.finish(ctx, sink, older)
+	}
 	lastNews := time.Now()
 	for {
-		found, err := r.drainOnce(ctx, sink, older)
+		news, err := r.drainOnce(ctx, sink, older, false)
 		if err != nil {
 			return err
 		}
-		if r.cfg.Quiet == 0 {
-			return r.finish(ctx, sink, older)
-		}
-		if found {
+		if news {
 			lastNews = time.Now()
 		}
 		if time.Since(lastNews) >= r.cfg.Quiet {
-			return nil
+			_, err := r.drainOnce(ctx, sink, older, true)
+			return err
 		}
 		if err := sleep(ctx, max(r.cfg.Quiet/4, time.Millisecond)); err != nil {
 			return err
@@ -156,11 +164,12 @@ func (r *Reader) drainOlder(ctx context.Context, sink Sink, older []entity.Epoch
 	}
 }
 
-func (r *Reader) drainOnce(ctx context.Context, sink Sink, older []entity.Epoch) (found bool, err error) {
+// drainOnce reads each older log once; gaps: also what comes after one.
+func (r *Reader) drainOnce(ctx context.Context, sink Sink, older []entity.Epoch, gaps bool) (news bool, err error) {
 	for _, epoch := range older {
-		before := r.done[epoch]
+		done, beyond := r.done[epoch], r.beyond[epoch]
 		for {
-			err := r.drain(ctx, sink, epoch)
+			err := r.drain(ctx, sink, epoch, gaps)
 			if err == nil {
 				break
 			}
@@ -174,19 +183,24 @@ func (r *Reader) drainOnce(ctx context.Context, sink Sink, older []entity.Epoch)
 				return false, err
 			}
 		}
-		found = found || r.done[epoch] > before
+		news = news || r.done[epoch] > done || r.beyond[epoch] > beyond
 	}
-	return found, nil
+	return news, nil
 }
 
 // drain hands over what one older log has beyond what was handed over before.
-func (r *Reader) drain(ctx context.Context, sink Sink, epoch entity.Epoch) error {
+func (r *Reader) drain(ctx context.Context, sink Sink, epoch entity.Epoch, gaps bool) error {
 	var chunk []*entity.Record
-	bytes := 0
+	bytes, beyond, last := 0, 0, r.done[epoch]
 	for rec, err := range r.cfg.Journal.ReadEpoch(ctx, epoch, r.done[epoch]) {
 		if err != nil {
 			return errors.Join(err, r.hand(ctx, sink, epoch, chunk))
 		}
+		if !gaps && rec.Position != last+1 {
+			beyond++
+			continue
+		}
+		last = rec.Position
 		chunk = append(chunk, rec)
 		if bytes += len(rec.Events); len(chunk) < chunkRecords && bytes < chunkBytes {
 			continue
@@ -199,6 +213,7 @@ func (r *Reader) drain(ctx context.Context, sink Sink, epoch entity.Epoch) error
 	if err := ctx.Err(); err != nil {
 		return err // the journal may have stopped early because of it
 	}
+	r.beyond[epoch] = beyond
 	return r.hand(ctx, sink, epoch, chunk)
 }
 
