@@ -14,7 +14,7 @@ PACKAGES ?= ./...
 # What runs under the race detector in verify: all that has goroutines. The kinds have none.
 RACE_PACKAGES ?= ./actors/entity/... ./cluster/... ./persistence/commitlog/... ./events/... ./gateway/...
 
-.PHONY: help run test test-short race servers bench
+.PHONY: help run test test-long test-short race servers bench
 .PHONY: verify lint fmt generate check-fmt check-vet check-proto check-generated check-modules check-dead-code
 
 help: ## list the targets
@@ -25,6 +25,11 @@ run: ## a whole shop on this machine, with nothing else installed
 
 test: servers ## every test, with a real MongoDB and a real Kafka: nothing is skipped
 	STAMPEDE_REQUIRE_SERVERS=1 go test -count=1 -timeout=20m $(TEST_FLAGS) $(PACKAGES)
+
+test-long: servers ## what is random, for many more seeds, kills and histories: some minutes
+	STAMPEDE_REQUIRE_SERVERS=1 go test -count=1 -timeout=60m ./internal/e2e -rounds=40 -histories=40
+	go test -count=1 -timeout=60m ./actors/entity -run=Sim -sim-seeds=20000
+	go test -count=1 -timeout=60m ./internal/faultstore -run=Sim -seeds=2000
 
 test-short: ## the quick tests alone
 	go test -short -timeout=5m $(TEST_FLAGS) $(PACKAGES)

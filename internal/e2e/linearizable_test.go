@@ -193,7 +193,7 @@ const (
 	porcupineWithin = 30 * time.Second
 	// illegalWithin bounds the search for an order of a doctored history. To find
 	// that there is none, it has to look at all; a few remain undecided.
-	illegalWithin = 2 * time.Second
+	illegalWithin = 300 * time.Millisecond
 )
 
 func describe(history []operation) string {

@@ -16,17 +16,25 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 )
 
 var (
 	rounds    = flag.Int("rounds", 2, "how many times the server is killed in mid-traffic")
-	histories = flag.Int("histories", 3, "how many short histories are checked with Porcupine")
+	histories = flag.Int("histories", 2, "how many short histories are checked with Porcupine")
 	seedFlag  = flag.Uint64("seed", 0, "the seed of everything random; 0: another one each run")
 )
 
+// atOnce is how many tests run at a time.
+const atOnce = 4
+
 func TestMain(m *testing.M) {
+	// These tests wait for other processes most of the time. A flag that is given wins.
+	if err := flag.Set("test.parallel", strconv.Itoa(atOnce)); err != nil {
+		panic(err)
+	}
 	flag.Parse()
 	if testing.Short() {
 		*rounds, *histories = 1, 1
