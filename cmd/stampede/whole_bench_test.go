@@ -72,7 +72,7 @@ func wholeBench(b *testing.B, flags nodeFlags) {
 		nothings += wholeLoad(b, empty.URL, requests, nothing, func(t *load.Task, _ int64) { t.Body = append(t.Body[:0], baseline.Body...) }).Elapsed
 		latency = wholeLoad(b, n.url, requests, place, func(t *load.Task, i int64) {
 			t.Token = tokens[i%int64(len(tokens))]
-			t.Body = shop.AppendPlaceOrder(t.Body[:0], fmt.Sprintf("whole-%d-%d", round, i), sku, 1)
+			t.Body = shop.AppendPlaceOrder(t.Body[:0], fmt.Sprintf("%s-%d-%d", sku, round, i), sku, 1)
 		})
 		orders += latency.Elapsed
 	}
