@@ -20,12 +20,12 @@ type Ask struct {
 // Heard is the answers to asks, by Ask.Key.
 type Heard map[string]proto.Message
 
-// Decision is what a kind makes of a command. Exactly one of these holds:
+// Decision is what a kind makes of a command. One of these holds:
 //   - Reply is set: the answer, with the events that it rests on, if any.
 //   - Asks is set: the command is decided again when all of them were heard.
-//   - Only Events is set: for commands nobody waits for (Tick, Continue).
-//   - Nothing is set: the command waits and is decided again when the state
-//     has changed.
+//   - Neither: whoever waits goes on waiting, and the command is decided again
+//     when the state has changed; Events, if any, are a change already. A
+//     command that nobody waits for (Tick, Continue) is done with.
 type Decision[E proto.Message] struct {
 	Events []E
 	Reply  proto.Message
