@@ -19,6 +19,8 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+
+	"stampede/internal/testservers"
 )
 
 var (
@@ -75,6 +77,9 @@ func build() (string, error) {
 		return "", err
 	}
 	built.dir = dir
+	if err := testservers.GuardFolder(dir); err != nil {
+		return "", err
+	}
 	path := filepath.Join(dir, "stampede")
 	args := []string{"build", "-o", path}
 	if raceDetector {

@@ -17,6 +17,10 @@ func Guard(t testing.TB, pid int) (release func()) {
 	return func() { _ = releaseProcess(pid) }
 }
 
+// GuardFolder has a folder that a test binary made removed when the test process
+// has gone, however it goes.
+func GuardFolder(dir string) error { return guardFolder(dir) }
+
 // Missing ends a test that lacks something else than a server, like an absent
 // server does: a loud skip, or a failure where nothing may be skipped.
 func Missing(t testing.TB, what, remedy string, err error) {
