@@ -8,6 +8,9 @@ MAKEFLAGS += --no-print-directory
 # tool NAME: the pinned NAME of .tools/NAME.mod.
 tool = go tool -modfile=.tools/$(1).mod $(1)
 
+# Where make servers puts Node.js when the machine has none.
+export PATH := $(CURDIR)/.servers/node/bin:$(PATH)
+
 # More flags for go test, e.g. make test TEST_FLAGS=-v PACKAGES=./actors/...
 TEST_FLAGS ?=
 PACKAGES ?= ./...

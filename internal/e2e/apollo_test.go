@@ -57,7 +57,7 @@ func TestApolloClient(t *testing.T) {
 // it. It is installed once a lock file, into the user's cache.
 func nodeModules(t *testing.T) string {
 	t.Helper()
-	const remedy = "put Node.js 20 with npm on PATH, and let npm reach its registry"
+	const remedy = "run `make servers`, or put Node.js 20 with npm on PATH, and let npm reach its registry"
 	for _, tool := range []string{"node", "npm"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			testservers.Missing(t, "Node.js and npm", remedy, err)
