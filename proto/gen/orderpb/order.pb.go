@@ -792,7 +792,7 @@ type Place struct {
 	Lines          []*PlaceLine           `protobuf:"bytes,3,rep,name=lines,proto3" json:"lines,omitempty"`
 	// Empty: placed, not paid.
 	PaymentToken string `protobuf:"bytes,4,opt,name=payment_token,json=paymentToken,proto3" json:"payment_token,omitempty"`
-	// How long the units are held, from the moment the order is decided.
+	// How long the units are held, from the moment they are asked for.
 	HoldMs        int64 `protobuf:"varint,5,opt,name=hold_ms,json=holdMs,proto3" json:"hold_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
