@@ -149,7 +149,9 @@ func (s *Store) insert(ctx context.Context, open []*insertion, errs []error) {
 // attempt inserts once. It returns the records whose keys exist, and those that
 // must be inserted again because of cause.
 func (s *Store) attempt(ctx context.Context, open []*insertion, errs []error) (found []*existing, again []*insertion, cause error) {
-	err := s.journal.Database().RunCommand(ctx, insertCommand(journalName, open)).Err()
+	err := s.write(ctx, func(ctx context.Context) error {
+		return s.journal.Database().RunCommand(ctx, insertCommand(journalName, open)).Err()
+	})
 	if err == nil {
 		return nil, nil, nil
 	}
@@ -205,13 +207,11 @@ func (s *Store) settle(ctx context.Context, found []*existing, errs []error) (ag
 	if err != nil {
 		return nil, err
 	}
-	var same []*existing
+	var there []*existing
 	for _, r := range found {
-		switch other, ok := stored[r.doc.ID]; {
-		case ok && other == r.identity():
-			same = append(same, r)
+		switch _, ok := stored[r.doc.ID]; {
 		case ok:
-			errs[r.index] = fmt.Errorf("append record %d of %s: %w", r.Seq, r.Stream(), entity.ErrFenced)
+			there = append(there, r)
 		case r.position:
 			errs[r.index] = fmt.Errorf("append record %d of %s: epoch %d, position %d: %w: %w",
 				r.Seq, r.Stream(), r.Epoch, r.Position, persistence.ErrPositionTaken, entity.ErrFenced)
@@ -219,21 +219,29 @@ func (s *Store) settle(ctx context.Context, found []*existing, errs []error) (ag
 			again = append(again, r.insertion)
 		}
 	}
-	if len(same) == 0 {
+	if len(there) == 0 {
 		return again, nil
 	}
 	// They are there, but an earlier attempt may have put them there without
-	// being acknowledged: they count when a majority has them for good.
+	// being acknowledged: they count when a majority has them for good. So do
+	// those of others: if one is rolled back, what an earlier attempt wrote of
+	// ours may come in its place.
 	if err := s.barrier(ctx); err != nil {
 		return nil, err
 	}
-	stored, err = identities(ctx, s.journalMajority, same)
+	err = s.readMajority(ctx, func(ctx context.Context) (err error) {
+		stored, err = identities(ctx, s.journalMajority, there)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
-	for _, r := range same {
-		if stored[r.doc.ID] != r.identity() {
+	for _, r := range there {
+		switch other, ok := stored[r.doc.ID]; {
+		case !ok:
 			again = append(again, r.insertion)
+		case other != r.identity():
+			errs[r.index] = fmt.Errorf("append record %d of %s: %w", r.Seq, r.Stream(), entity.ErrFenced)
 		}
 	}
 	return again, nil

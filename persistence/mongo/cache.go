@@ -145,7 +145,9 @@ func (s *Store) Setting(ctx context.Context, name string, value []byte) (stored 
 	err = s.operate(ctx, "setting "+name, func(ctx context.Context) error {
 		for {
 			var d settingDocument
-			err := s.settingsMajority.FindOne(ctx, bson.D{{Key: "_id", Value: name}}).Decode(&d)
+			err := s.readMajority(ctx, func(ctx context.Context) error {
+				return s.settingsMajority.FindOne(ctx, bson.D{{Key: "_id", Value: name}}).Decode(&d)
+			})
 			if !errors.Is(err, mongo.ErrNoDocuments) {
 				stored = notNil(d.Value)
 				return err
@@ -183,7 +185,10 @@ func (s *Store) OpenEpoch(ctx context.Context, node string) (epoch entity.Epoch,
 			if next > persistence.MaxEpoch {
 				return fmt.Errorf("all %d epochs are used up: %w", persistence.MaxEpoch, persistence.ErrInvalid)
 			}
-			_, err = s.epochs.InsertOne(ctx, epochDocument{ID: next, Node: node, StartedAt: time.Now()})
+			err = s.write(ctx, func(ctx context.Context) error {
+				_, err := s.epochs.InsertOne(ctx, epochDocument{ID: next, Node: node, StartedAt: time.Now()})
+				return err
+			})
 			if !mongo.IsDuplicateKeyError(err) {
 				epoch = entity.Epoch(next) //nolint:gosec // bounded above
 				return err

@@ -107,10 +107,12 @@ func (s *Store) read(ctx context.Context, what string, next func() (bson.D, *opt
 	return func(yield func(*entity.Record, error) bool) {
 		for more := true; more; {
 			var page []*entity.Record
-			err := s.operate(ctx, what, func(ctx context.Context) (err error) {
+			err := s.operate(ctx, what, func(ctx context.Context) error {
 				filter, o := next()
-				page, more, err = s.page(ctx, filter, o, take)
-				return err
+				return s.readMajority(ctx, func(ctx context.Context) (err error) {
+					page, more, err = s.page(ctx, filter, o, take)
+					return err
+				})
 			})
 			if err == nil {
 				err = ctx.Err()

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -63,6 +64,9 @@ type Store struct {
 	journal, epochs, snapshots, views, watermarks, settings, barriers *mongo.Collection
 	// majority reads of journal and settings return only what a majority has.
 	journalMajority, settingsMajority *mongo.Collection
+
+	// written is the newest operation time of our writes; see causal.go.
+	written atomic.Uint64
 
 	// mu is held for reading by every operation, so that Close waits for them.
 	mu     sync.RWMutex
@@ -175,8 +179,11 @@ func (s *Store) Ping(ctx context.Context) error {
 // barrier makes everything that the primary had before it durable: its own
 // write comes after that in the oplog or the journal.
 func (s *Store) barrier(ctx context.Context) error {
-	_, err := s.barriers.UpdateOne(ctx, bson.D{{Key: "_id", Value: "barrier"}},
-		bson.D{{Key: "$inc", Value: bson.D{{Key: "n", Value: int64(1)}}}}, options.UpdateOne().SetUpsert(true))
+	err := s.write(ctx, func(ctx context.Context) error {
+		_, err := s.barriers.UpdateOne(ctx, bson.D{{Key: "_id", Value: "barrier"}},
+			bson.D{{Key: "$inc", Value: bson.D{{Key: "n", Value: int64(1)}}}}, options.UpdateOne().SetUpsert(true))
+		return err
+	})
 	if mongo.IsDuplicateKeyError(err) { // two of the first ones met: now it exists
 		return s.barrier(ctx)
 	}
