@@ -142,6 +142,7 @@ func (s *Store) write(fresh []entry) error {
 		a.places = append(a.places, place{hash: e.hash, seq: int64(e.Seq), id: e.recordID()}) //nolint:gosec // bounded
 		size += int64(len(e.Events)) + 128
 	}
+	s.known.add(a.places)
 	s.tail.add(a.places, a.highest, a.next)
 	s.committed.Store(a.next)
 	a.next++

@@ -165,6 +165,7 @@ func (m *merger) fillTail(upto int64) error {
 		}
 		unknown[hash] = highest
 	}
+	m.s.known.add(places)
 	m.s.tail.add(places, unknown, newest)
 	return nil
 }

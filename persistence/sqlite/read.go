@@ -103,6 +103,9 @@ func (p *streamReader) next(ctx context.Context) (page []*entity.Record, more bo
 func (p *streamReader) fill(ctx context.Context) error {
 	from := max(p.after, p.indexed)
 	var found []place
+	if !p.drained && !p.s.known.mayHave(p.hash) {
+		p.drained = true
+	}
 	if !p.drained {
 		err := p.s.index.use(ctx, func(c *conn) error {
 			return c.query("SELECT seq, id FROM streams WHERE hash = ? AND seq > ? ORDER BY seq, id LIMIT ?", func(row []driver.Value) bool {

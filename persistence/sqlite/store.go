@@ -49,6 +49,7 @@ type Store struct {
 	commit func() error
 
 	tail         *tail
+	known        *known
 	merger       *merger
 	checkpointer *checkpointer
 	cache        *cache
@@ -110,6 +111,7 @@ func open(ctx context.Context, dir string, mergeEvery int, hash func(kind, id st
 		return nil, err
 	}
 	s.writer <- struct{}{}
+	s.known.learning.Go(s.learn)
 	s.merger.start()
 	s.checkpointer.start()
 	s.cache.start()
@@ -130,7 +132,7 @@ func (s *Store) openFiles(mergeEvery int) (err error) {
 	if err != nil {
 		return err
 	}
-	s.tail = newTail(mergeEvery)
+	s.tail, s.known = newTail(mergeEvery), newKnown()
 	if s.merger, err = openMerger(s, identity); err != nil {
 		return err
 	}
@@ -168,6 +170,7 @@ func (s *Store) Close() error {
 		s.cache.stop()
 		s.checkpointer.stop()
 		s.merger.stop()
+		s.known.learning.Wait()
 		err = s.closeFiles()
 	})
 	if errors.Is(err, persistence.ErrClosed) {
