@@ -26,6 +26,8 @@ type cache struct {
 	conn *conn
 	ops  chan cacheOp
 	done sync.WaitGroup
+	// identity is that of the journal that the file belongs to.
+	identity []byte
 	// known is the newest transaction of the journal that the file says it knows of.
 	known int64
 }
@@ -55,6 +57,14 @@ func openCache(s *Store, identity []byte) (*cache, error) {
 		return k, nil
 	}
 	s.repaired = append(s.repaired, cacheFile)
+	if k.known > s.committed.Load() && bytes.Equal(k.identity, identity) {
+		if identity, err = s.fork(); err != nil {
+			return nil, err
+		}
+		if _, err := s.merger.conn.exec("UPDATE indexed SET journal = ?", identity); err != nil {
+			return nil, err
+		}
+	}
 	if k.conn != nil {
 		if err := k.conn.close(); err != nil {
 			return nil, err
@@ -70,7 +80,7 @@ func openCache(s *Store, identity []byte) (*cache, error) {
 }
 
 func (k *cache) open(path string, identity []byte, newest int64) (fits bool, err error) {
-	k.conn = nil
+	k.conn, k.identity, k.known = nil, nil, 0
 	c, err := dial(path, "journal_mode=WAL", "synchronous=NORMAL", "wal_autocheckpoint=8192", "cache_size=-16384")
 	if err != nil {
 		return false, err
@@ -84,7 +94,8 @@ func (k *cache) open(path string, identity []byte, newest int64) (fits bool, err
 	}
 	if err == nil {
 		err = c.query("SELECT epoch, journal FROM cached", func(row []driver.Value) bool {
-			fits = number(row[0]) <= newest && bytes.Equal(blob(row[1]), identity)
+			k.identity = blob(row[1])
+			fits = number(row[0]) <= newest && bytes.Equal(k.identity, identity)
 			return false
 		})
 	}

@@ -40,6 +40,11 @@ func openMerger(s *Store, identity []byte) (*merger, error) {
 	}
 	if upto < lowest-1 || upto > newest {
 		s.repaired = append(s.repaired, indexFile)
+		if upto > newest {
+			if identity, err = s.fork(); err != nil {
+				return m, err
+			}
+		}
 		if err := m.rebuild(identity, newest); err != nil {
 			return m, fmt.Errorf("rebuild %s: %w", indexFile, err)
 		}

@@ -55,6 +55,57 @@ func TestJournalPutBackWithinAnIncarnation(t *testing.T) {
 	}
 }
 
+// TestFilesOfAnotherHistory: a journal was put back and went on; then come the
+// files of the history that was given up, with numbers that would fit.
+func TestFilesOfAnotherHistory(t *testing.T) {
+	for _, lost := range []string{"", indexFile} {
+		t.Run("lost when put back: "+lost, func(t *testing.T) {
+			dir, kept := t.TempDir(), t.TempDir()
+			s := openForTest(t, dir, 5, streamHash)
+			all := fill(t, s, 3, 20)
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			copyFile(t, filepath.Join(dir, journalFile), filepath.Join(kept, journalFile))
+			s = openForTest(t, dir, 5, streamHash)
+			fill(t, s, 3, 40)
+			if err := errors.Join(s.SaveWatermark(t.Context(), "views", 1, 150), s.Close()); err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range []string{indexFile, cacheFile} {
+				copyFile(t, filepath.Join(dir, name), filepath.Join(kept, name))
+			}
+			copyFile(t, filepath.Join(kept, journalFile), filepath.Join(dir, journalFile))
+			if lost != "" {
+				if err := removeDatabase(filepath.Join(dir, lost)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s = openForTest(t, dir, 5, streamHash)
+			for i := range uint64(30) {
+				all = append(all, sealedRecord(fmt.Sprint("other", i), 1, 61+i))
+				if err := s.Append(t.Context(), all[len(all)-1:])[0]; err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range []string{indexFile, cacheFile} {
+				copyFile(t, filepath.Join(kept, name), filepath.Join(dir, name))
+			}
+			s = openForTest(t, dir, 5, streamHash)
+			if got := s.Repaired(); !slices.Equal(got, []string{indexFile, cacheFile}) {
+				t.Errorf("repaired %v", got)
+			}
+			intact(t, s, all)
+			if marks, err := s.Watermarks(t.Context(), "views"); err != nil || len(marks) != 0 {
+				t.Errorf("watermarks of another history: %v, %v", marks, err)
+			}
+		})
+	}
+}
+
 // TestCacheStaysWithItsJournal: what belongs together is kept.
 func TestCacheStaysWithItsJournal(t *testing.T) {
 	dir := t.TempDir()
@@ -102,4 +153,20 @@ func fileSize(path string) (int64, error) {
 		return 0, err
 	}
 	return info.Size(), nil
+}
+
+// TestDirectoriesAreSynced: each new directory is an entry of the one above it.
+func TestDirectoriesAreSynced(t *testing.T) {
+	top := t.TempDir()
+	dir := filepath.Join(top, "a", "b", "data")
+	want := []string{filepath.Join(top, "a", "b"), filepath.Join(top, "a"), top}
+	if got := parentsToSync(dir); !slices.Equal(got, want) {
+		t.Errorf("for a new directory %v, want %v", got, want)
+	}
+	if err := makeDir(dir); err != nil {
+		t.Fatal(err)
+	}
+	if got := parentsToSync(dir); !slices.Equal(got, want[:1]) {
+		t.Errorf("for one that is there %v, want %v", got, want[:1])
+	}
 }

@@ -136,6 +136,9 @@ func (s *Store) openFiles(mergeEvery int) (err error) {
 	if s.merger, err = openMerger(s, identity); err != nil {
 		return err
 	}
+	if identity, err = s.identity(); err != nil { // opening the index may have changed it
+		return err
+	}
 	if s.lookup, err = dial(filepath.Join(s.dir, indexFile), "query_only=1", "cache_size=-8192"); err != nil {
 		return err
 	}
@@ -159,6 +162,16 @@ func (s *Store) identity() (id []byte, err error) {
 		err = s.journal.query("SELECT id FROM identity", func(row []driver.Value) bool { id = blob(row[0]); return false })
 	}
 	return id, err
+}
+
+// fork gives the journal another identity: it was put back, so from here on its
+// history is another one, and the numbers in files of the first would fit by
+// chance only.
+func (s *Store) fork() (id []byte, err error) {
+	if _, err := s.journal.exec("DELETE FROM identity"); err != nil {
+		return nil, err
+	}
+	return s.identity()
 }
 
 // Close waits for the writes that were begun, and closes the files.
@@ -258,20 +271,37 @@ func (s *Store) fail(err error) {
 	s.failed.CompareAndSwap(nil, &err)
 }
 
-// makeDir makes the directory and syncs the one it is in, so that it is there
-// after a power failure.
+// makeDir makes the directory and those above it, and syncs what each is in, so
+// that it is there after a power failure.
 func makeDir(dir string) error {
+	parents := parentsToSync(dir)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	parent, err := os.Open(filepath.Dir(filepath.Clean(dir)))
-	if err != nil {
-		return err
+	for _, parent := range parents {
+		f, err := os.Open(parent)
+		if err != nil {
+			return err
+		}
+		// Some file systems cannot sync a directory; then there is nothing more to do.
+		syncErr := f.Sync()
+		_ = syncErr
+		if err := f.Close(); err != nil {
+			return err
+		}
 	}
-	// Some file systems cannot sync a directory; then there is nothing more to do.
-	syncErr := parent.Sync()
-	_ = syncErr
-	return parent.Close()
+	return nil
+}
+
+// parentsToSync lists what dir is in, and what each directory above it is in
+// that does not exist yet.
+func parentsToSync(dir string) (parents []string) {
+	for at := filepath.Clean(dir); ; at = filepath.Dir(at) {
+		parents = append(parents, filepath.Dir(at))
+		if _, err := os.Stat(filepath.Dir(at)); !errors.Is(err, os.ErrNotExist) {
+			return parents
+		}
+	}
 }
 
 // one runs a query for a single number.
