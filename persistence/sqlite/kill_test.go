@@ -156,7 +156,7 @@ func checkKilled(t *testing.T, c *crash, writers []*killWriter, last entity.Epoc
 			t.Fatalf("sku/%s has %d records, want %d", w.name, seq, w.seq)
 		}
 	}
-	if acknowledged == 0 {
+	if acknowledged == 0 && last == killRounds {
 		t.Fatal("nothing was acknowledged, so nothing was tested")
 	}
 	t.Logf("epoch %d: %d acknowledged, %d unknown", last, acknowledged, unknown)
