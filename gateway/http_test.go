@@ -373,3 +373,40 @@ func TestCostIsTold(t *testing.T) {
 		t.Errorf("a dear query by variable: %s", a.text)
 	}
 }
+
+// A client that does not read its answer keeps its connection busy, and nobody
+// else: its place among those that are worked on is free again.
+func TestWhoDoesNotReadTakesNobodysPlace(t *testing.T) {
+	w := newWorld(t, func(c *gateway.Config) {
+		c.Limits.HTTP.InFlight, c.Limits.HTTP.Waiting, c.Limits.HTTP.WaitFor = 1, 1, time.Millisecond
+	})
+	deaf := &unread{ResponseRecorder: httptest.NewRecorder(), writing: make(chan struct{}), read: make(chan struct{})}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r := httptest.NewRequest(http.MethodPost, "/graphql", strings.NewReader(typename))
+		r.Header.Set("Content-Type", "application/json")
+		w.handler.ServeHTTP(deaf, r)
+	}()
+	<-deaf.writing
+	if a := w.post("", typename); a.status != http.StatusOK {
+		t.Errorf("%d %s", a.status, a.text)
+	}
+	close(deaf.read)
+	<-done
+	if deaf.Code != http.StatusOK || !strings.Contains(deaf.Body.String(), `"Query"`) {
+		t.Errorf("%d %s", deaf.Code, deaf.Body)
+	}
+}
+
+// unread is the connection of a client that does not read until it is told to.
+type unread struct {
+	*httptest.ResponseRecorder
+	writing, read chan struct{}
+}
+
+func (u *unread) Write(b []byte) (int, error) {
+	close(u.writing)
+	<-u.read
+	return u.ResponseRecorder.Write(b)
+}

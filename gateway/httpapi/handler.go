@@ -134,6 +134,26 @@ func (h *Handler) run(w http.ResponseWriter, r *http.Request, id string, params 
 		h.overloaded(w, r)
 		return
 	}
+	out := h.work(w.Header(), r, id, params)
+	if out.wait > 0 {
+		h.throttled(w, r, out.wait)
+		return
+	}
+	h.write(w, r, out.status, out.res, out.cost)
+}
+
+// outcome is what a request comes to.
+type outcome struct {
+	status int
+	res    *operation.Response
+	cost   int
+	// wait is how long the caller's budget takes until the request can be paid for; nothing was done.
+	wait time.Duration
+}
+
+// work does what takes one of the gate's places, and gives the place back: a
+// client that is slow to read its answer keeps only its own connection busy.
+func (h *Handler) work(header http.Header, r *http.Request, id string, params *operation.Params) outcome {
 	defer h.gate.leave()
 	ctx, cancel := context.WithTimeout(entity.WithTrace(r.Context(), traceparent(r)), h.limits.Timeout)
 	defer cancel()
@@ -143,30 +163,26 @@ func (h *Handler) run(w http.ResponseWriter, r *http.Request, id string, params 
 	}
 	now := h.Clock()
 	if wait := h.rates.take(caller, arrivalPoints, now); wait > 0 {
-		h.throttled(w, r, wait)
-		return
+		return outcome{wait: wait}
 	}
 	op, errs := h.Engine.Prepare(params)
 	if errs != nil {
 		h.rates.take(caller, refusedPoints, now)
-		h.write(w, r, requestErrorStatus(r, errs), &operation.Response{Errors: errs}, 0)
-		return
+		return outcome{status: requestErrorStatus(r, errs), res: &operation.Response{Errors: errs}}
 	}
 	if r.Method == http.MethodGet && !op.IsQuery() {
-		w.Header()["Allow"] = []string{"POST"}
-		h.fail(w, r, http.StatusMethodNotAllowed, fault.New(fault.BadRequest, "GET is for queries only: send a mutation by POST"))
-		return
+		header["Allow"] = []string{"POST"}
+		return outcome{status: http.StatusMethodNotAllowed, res: operation.Fail(fault.New(fault.BadRequest, "GET is for queries only: send a mutation by POST"))}
 	}
 	if wait := h.rates.take(caller, op.Cost-arrivalPoints, now); wait > 0 {
-		h.throttled(w, r, wait)
-		return
+		return outcome{wait: wait}
 	}
 	res := h.Engine.Execute(ctx, op)
 	status := http.StatusOK
 	if res.Data == nil { // it panicked outside all fields
 		status = http.StatusInternalServerError
 	}
-	h.write(w, r, status, res, op.Cost)
+	return outcome{status: status, res: res, cost: op.Cost}
 }
 
 const (
