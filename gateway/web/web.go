@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
-	"path"
 	"strings"
 	"time"
 )
@@ -29,19 +28,20 @@ type asset struct {
 }
 
 // Storefront serves / and the files under /assets/.
-func Storefront() (http.Handler, error) { return newPages("index.html") }
+func Storefront() (http.Handler, error) { return newPages("/", "index.html") }
 
 // Console serves /console.
-func Console() (http.Handler, error) { return newPages("console.html") }
+func Console() (http.Handler, error) { return newPages("/console", "console.html") }
 
 type pages struct {
+	path   string
 	page   asset
 	name   string
 	assets map[string]asset
 }
 
-func newPages(page string) (*pages, error) {
-	p := &pages{name: page, assets: map[string]asset{}}
+func newPages(path, page string) (*pages, error) {
+	p := &pages{path: path, name: page, assets: map[string]asset{}}
 	err := fs.WalkDir(static, "static", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
@@ -51,7 +51,7 @@ func newPages(page string) (*pages, error) {
 			return err
 		}
 		sum := sha256.Sum256(body)
-		p.assets[path.Base(name)] = asset{body: body, etag: `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`}
+		p.assets[d.Name()] = asset{body: body, etag: `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`}
 		return nil
 	})
 	if err != nil {
@@ -68,7 +68,8 @@ func (p *pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "only GET and HEAD here; the API is POST /graphql", http.StatusMethodNotAllowed)
 		return
 	}
-	name, a, ok := p.name, p.page, true
+	// Any other path is no page: a health check at this port must not pass.
+	name, a, ok := p.name, p.page, r.URL.Path == p.path || r.URL.Path == p.path+"/"
 	if file, found := strings.CutPrefix(r.URL.Path, "/assets/"); found {
 		name = file
 		a, ok = p.assets[file]

@@ -31,6 +31,10 @@ func TestPages(t *testing.T) {
 		{"unknown asset", "GET", "/assets/nothing.js", store, 404, "text/plain", "not found"},
 		{"not a way to the other page", "GET", "/assets/console.html", store, 404, "text/plain", "not found"},
 		{"climbing out", "GET", "/assets/../web.go", store, 404, "text/plain", ""},
+		{"no such page", "GET", "/nothing", store, 404, "text/plain", "not found"},
+		{"a health check at the wrong port", "GET", "/readyz", store, 404, "text/plain", "not found"},
+		{"nothing below the console", "GET", "/console/nothing", console, 404, "text/plain", "not found"},
+		{"console with a slash", "GET", "/console/", console, 200, "text/html", "console.js"},
 		{"post", "POST", "/", store, 405, "text/plain", "POST /graphql"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
