@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -60,6 +61,30 @@ func outcome(t *testing.T, args ...string) (status int, stdout, stderr string) {
 		t.Fatal(failure)
 	}
 	return cmd.ProcessState.ExitCode(), out.String(), err.String()
+}
+
+// A taken port is said with the flag that gives another.
+func TestTakenPorts(t *testing.T) {
+	var lc net.ListenConfig
+	taken, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for _, flag := range []string{"listen", "admin-listen", "kafka-listen"} {
+		args := []string{"serve", "--data-dir=" + t.TempDir()}
+		for _, other := range []string{"listen", "admin-listen", "kafka-listen"} {
+			address := "127.0.0.1:0"
+			if other == flag {
+				address = taken.Addr().String()
+			}
+			args = append(args, "--"+other+"="+address)
+		}
+		status, _, stderr := outcome(t, args...)
+		if status != 1 || !strings.Contains(stderr, "address already in use; choose another with --"+flag+":") {
+			t.Errorf("--%s: status %d: %s", flag, status, stderr)
+		}
+	}
 }
 
 func TestExitStatuses(t *testing.T) {

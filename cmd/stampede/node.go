@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -44,9 +45,11 @@ const (
 const (
 	readHeaderTimeout = 5 * time.Second
 	readTimeout       = 30 * time.Second
-	idleTimeout       = 2 * time.Minute
-	maxHeaderBytes    = 32 << 10
-	passwordQueue     = 256
+	// writeTimeout begins with the request: it has time for reading it, working on it and sending the answer.
+	writeTimeout   = time.Minute
+	idleTimeout    = 2 * time.Minute
+	maxHeaderBytes = 32 << 10
+	passwordQueue  = 256
 )
 
 // node is a running node. Close must be called.
@@ -116,7 +119,7 @@ func startNode(ctx context.Context, config nodeConfig, log *slog.Logger) (*node,
 
 func (n *node) start(ctx context.Context) error {
 	var err error
-	if n.adminURL, err = n.serveHTTP(ctx, "admin HTTP", n.config.AdminListen, n.admin.Handler()); err != nil {
+	if n.adminURL, err = n.serveHTTP(ctx, "admin HTTP", "admin-listen", n.config.AdminListen, 0, n.admin.Handler()); err != nil {
 		return err
 	}
 	name, err := n.config.nodeName()
@@ -146,20 +149,21 @@ func (n *node) start(ctx context.Context) error {
 	if err := n.ensureOperator(ctx, accounts); err != nil {
 		return err
 	}
-	n.url, err = n.serveHTTP(ctx, "public HTTP", n.config.Listen, handler)
+	n.url, err = n.serveHTTP(ctx, "public HTTP", "listen", n.config.Listen, writeTimeout, handler)
 	return err
 }
 
-// serveHTTP listens and serves, and returns the URL. On close it waits for the
-// requests under way.
-func (n *node) serveHTTP(ctx context.Context, name, address string, handler http.Handler) (string, error) {
+// serveHTTP listens at the flag's address and serves, and returns the URL. On
+// close it waits for the requests under way. No writing time: no limit, which
+// profiles need.
+func (n *node) serveHTTP(ctx context.Context, name, flag, address string, writing time.Duration, handler http.Handler) (string, error) {
 	var lc net.ListenConfig
 	listener, err := lc.Listen(ctx, "tcp", address)
 	if err != nil {
-		return "", fmt.Errorf("%s: %w", name, err)
+		return "", otherAddress(fmt.Errorf("%s: %w", name, err), flag)
 	}
 	server := &http.Server{
-		Handler: handler, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		Handler: handler, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writing, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),
 	}
 	go func() {
@@ -174,6 +178,14 @@ func (n *node) serveHTTP(ctx context.Context, name, address string, handler http
 		return nil
 	})
 	return "http://" + reachable(listener.Addr()), nil
+}
+
+// otherAddress adds to the error of an address that is taken which flag gives another.
+func otherAddress(err error, flag string) error {
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%w; choose another with --%s: port 0 picks a free one", err, flag)
+	}
+	return err
 }
 
 // reachable is an address that a client on this machine can use: a listener on

@@ -100,7 +100,7 @@ func (n *node) startBroker() error {
 	}
 	b, err := broker.Start(broker.Config{Dir: filepath.Join(n.config.DataDir, "broker"), Listen: n.config.KafkaListen, Logger: n.log})
 	if err != nil {
-		return err
+		return otherAddress(err, "kafka-listen")
 	}
 	n.kafka = b.Addr()
 	n.onClose("embedded broker", closeReadersFor, func(context.Context) error { return b.Close() })
