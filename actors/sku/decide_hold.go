@@ -101,7 +101,7 @@ func (d *draft) refuseReserve(c *skupb.Reserve) *commonpb.Refusal {
 	case c.GetExpiresAtMs()-MaxHold.Milliseconds() > d.nowMs:
 		return refuse(commonpb.Reason_REASON_INVALID, "a hold ends after "+decimal(int64(MaxHold/time.Hour))+" hours at most", "expiresAt")
 	case c.GetExpectedPrice() != nil && !proto.Equal(c.GetExpectedPrice(), conf.price):
-		r := refuse(commonpb.Reason_REASON_PRICE_CHANGED, "the price is "+decimal(conf.price.GetMinorUnits())+" "+conf.price.GetCurrency()+" (minor units) now", "expectedPrice")
+		r := refuse(commonpb.Reason_REASON_PRICE_CHANGED, "the price is another one now: read it again", "expectedPrice")
 		r.Sku = d.s.id
 		return r
 	}
