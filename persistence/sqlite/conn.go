@@ -58,6 +58,25 @@ func dial(path string, pragmas ...string) (*conn, error) {
 	return &conn{c: c, stmts: make(map[string]*stmt)}, nil
 }
 
+// expectDurable refuses a connection whose commits could be lost: SQLite takes
+// another journal mode, without an error, where a file system has no shared memory.
+func expectDurable(c *conn) error {
+	var mode string
+	err := c.query("PRAGMA journal_mode", func(row []driver.Value) bool { mode = text(row[0]); return false })
+	if err != nil {
+		return err
+	}
+	sync, _, err := c.one("PRAGMA synchronous")
+	if err != nil {
+		return err
+	}
+	const full = 2
+	if mode != "wal" || sync < full {
+		return fmt.Errorf("%w: SQLite's journal mode is %s and synchronous is %d; the file system may not support a write-ahead log", persistence.ErrUnsafe, mode, sync)
+	}
+	return nil
+}
+
 // prepare returns the statement for sql, prepared once a connection.
 func (c *conn) prepare(sql string) (*stmt, error) {
 	if st := c.stmts[sql]; st != nil {

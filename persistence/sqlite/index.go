@@ -83,7 +83,9 @@ func (m *merger) open(path string, identity []byte) (int64, error) {
 		return 0, err
 	}
 	upto := int64(-1)
-	err = migrate(c, indexFile, indexSchema)
+	if err = expectDurable(c); err == nil {
+		err = migrate(c, indexFile, indexSchema)
+	}
 	if err == nil {
 		_, err = c.exec("INSERT INTO indexed (one, upto, journal) VALUES (1, 0, ?) ON CONFLICT DO NOTHING", identity)
 	}

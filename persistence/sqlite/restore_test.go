@@ -170,3 +170,22 @@ func TestDirectoriesAreSynced(t *testing.T) {
 		t.Errorf("for one that is there %v, want %v", got, want[:1])
 	}
 }
+
+// TestNotInItsMode: a file system may refuse the write-ahead log, and SQLite
+// goes on without it and without an error; then a commit is not durable when it
+// returns, because nobody syncs the directory that its rollback journal leaves.
+func TestNotInItsMode(t *testing.T) {
+	c, err := dial(filepath.Join(t.TempDir(), journalFile), "journal_mode=DELETE", "synchronous=FULL")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := expectDurable(c); !errors.Is(err, persistence.ErrUnsafe) {
+		t.Errorf("without a write-ahead log: %v", err)
+	}
+	if err := errors.Join(c.script("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL"), expectDurable(c)); !errors.Is(err, persistence.ErrUnsafe) {
+		t.Errorf("without a sync: %v", err)
+	}
+	if err := errors.Join(c.script("PRAGMA synchronous=FULL"), expectDurable(c), c.close()); err != nil {
+		t.Errorf("as it should be: %v", err)
+	}
+}

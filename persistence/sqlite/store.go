@@ -124,6 +124,9 @@ func (s *Store) openFiles(mergeEvery int) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := expectDurable(s.journal); err != nil {
+		return fmt.Errorf("%s: %w", journalFile, err)
+	}
 	s.commit = func() error { _, err := s.journal.exec("COMMIT"); return err }
 	if err := migrate(s.journal, journalFile, journalSchema); err != nil {
 		return err
