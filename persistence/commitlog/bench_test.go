@@ -24,7 +24,7 @@ func (j *instant) OpenEpoch(context.Context, string) (entity.Epoch, error) { ret
 
 func (j *instant) Append(_ context.Context, records []*entity.Record) []error {
 	if j.wait > 0 {
-		time.Sleep(j.wait)
+		time.Sleep(j.wait) //nolint:forbidigo // a benchmark of a slow journal
 	}
 	errs, _ := j.errs.Get().(*[]error)
 	if errs == nil || cap(*errs) < len(records) {

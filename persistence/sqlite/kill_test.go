@@ -83,7 +83,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 				}
 			}
 		}()
-		time.Sleep(time.Duration(20+random.IntN(300)) * time.Millisecond) // a real process: its moments cannot be faked
+		time.Sleep(time.Duration(20+random.IntN(300)) * time.Millisecond) //nolint:forbidigo // a real process: its moments cannot be faked
 		c.Kill()
 		done.Wait()
 		close(killed)
