@@ -27,6 +27,9 @@ type fakeShop struct {
 	tokens  map[string]bool
 	down    bool     // answers nothing
 	dropped chan int // tells of each request that was not answered
+	// gate, if set, keeps what comes after gateAt orders waiting until it is closed.
+	gate   chan struct{}
+	gateAt int
 
 	oversell   bool // sells on when nothing is left
 	forgetful  bool // does not remember keys
@@ -61,6 +64,12 @@ func (f *fakeShop) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	for f.gate != nil && len(f.orders) >= f.gateAt {
+		gate := f.gate
+		f.mu.Unlock()
+		<-gate
+		f.mu.Lock()
+	}
 	if f.down {
 		conn, _, err := w.(http.Hijacker).Hijack()
 		if err == nil {
@@ -188,14 +197,17 @@ func TestASaleIsTakenDownAsItWas(t *testing.T) {
 func TestASaleGoesOnAfterAnOutage(t *testing.T) {
 	f := newFakeShop()
 	f.dropped = make(chan int)
+	f.gate, f.gateAt = make(chan struct{}), 45 // so that the sale is not over before it is half way
 	var called atomic.Int64
 	v := run(t, f, sale.Config{Units: 60, Shoppers: 400, SKUs: 1, HalfWay: func() error {
 		called.Add(1)
 		f.mu.Lock()
 		f.down = true
 		sold := len(f.orders)
+		close(f.gate)
+		f.gate = nil
 		f.mu.Unlock()
-		if sold < 30 || sold == 60 {
+		if sold < 30 || sold > 45 {
 			t.Errorf("%d of 60 units were sold at half way", sold)
 		}
 		for range 10 { // shoppers find nobody there
