@@ -5,6 +5,7 @@ package mongo
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -25,14 +26,22 @@ func TestReadsComeAfterOurWrites(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for name, write := range map[string]func() error{
-		"an epoch": func() error { _, err := s.OpenEpoch(t.Context(), "node"); return err },
-		"a record": func() error { return s.Append(t.Context(), []*entity.Record{record("r", 1)})[0] },
-		"a batch of which one is fenced": func() error {
-			stale := record("r", 2)
-			return errors.Join(s.Append(t.Context(), []*entity.Record{record("s", 3), stale})[0])
-		},
+	// In this order: the last one is fenced by the one before it.
+	for _, c := range []struct {
+		name  string
+		write func() error
+	}{
+		{"an epoch", func() error { _, err := s.OpenEpoch(t.Context(), "node"); return err }},
+		{"a record", func() error { return s.Append(t.Context(), []*entity.Record{record("r", 1)})[0] }},
+		{"a batch of which one is fenced", func() error {
+			errs := s.Append(t.Context(), []*entity.Record{record("s", 3), record("r", 2)})
+			if !errors.Is(errs[1], entity.ErrFenced) {
+				return fmt.Errorf("the second one: %w", errs[1])
+			}
+			return errs[0]
+		}},
 	} {
+		name, write := c.name, c.write
 		s.written.Store(0)
 		if err := write(); err != nil {
 			t.Fatalf("%s: %v", name, err)
