@@ -68,6 +68,7 @@ type Node struct {
 	options  Options
 	logger   *slog.Logger
 	inFlight atomic.Int64
+	watches  atomic.Int64
 	waiters  sync.Pool
 
 	stop     context.CancelFunc
@@ -103,7 +104,13 @@ func (n *Node) Call(ctx context.Context, to entity.Address, cmd proto.Message) (
 	if port := n.ports[to.Kind]; port != nil {
 		return port.Call(ctx, to, cmd)
 	}
-	if !entity.IsAsk(ctx) {
+	wait := entity.WaitOf(ctx)
+	if wait > 0 {
+		if err := n.watching(); err != nil {
+			return nil, err
+		}
+		defer n.watches.Add(-1)
+	} else if !entity.IsAsk(ctx) {
 		if n.inFlight.Add(1) > int64(n.options.MaxInFlight) {
 			n.inFlight.Add(-1)
 			return nil, fmt.Errorf("%w: the node carries %d calls", entity.ErrOverloaded, n.options.MaxInFlight)
@@ -112,7 +119,7 @@ func (n *Node) Call(ctx context.Context, to entity.Address, cmd proto.Message) (
 	}
 	deadline, ok := ctx.Deadline()
 	if !ok {
-		deadline = time.Now().Add(n.options.CallFor)
+		deadline = time.Now().Add(wait + n.options.CallFor)
 	}
 	var lastErr error
 	for try := 1; ; try++ {
@@ -146,7 +153,7 @@ func (n *Node) attempt(ctx context.Context, to entity.Address, cmd proto.Message
 	w := n.waiters.Get().(*waiter)
 	t := &ticket{waiter: w}
 	n.system.Root.Send(pid, &entity.Request{Command: cmd, Trace: entity.TraceFrom(ctx), Answer: t})
-	w.timer.Reset(max(0, min(n.options.AttemptFor, time.Until(deadline))))
+	w.timer.Reset(max(0, min(entity.WaitOf(ctx)+n.options.AttemptFor, time.Until(deadline))))
 	err = entity.ErrTimeout
 	select {
 	case a := <-w.answers:

@@ -70,6 +70,7 @@ type core[S any, E proto.Message] struct {
 	follow     *call     // the follow-up under way: Pending's asks
 	stalled    int       // follow-ups in a row that changed nothing
 	paused     bool      // no follow-up before resume or a change
+	watchers   []watcher // kept aside until the version is above theirs
 
 	wakeAt    time.Time
 	notBefore time.Time                    // no tick before: the last one was due and changed nothing
@@ -114,6 +115,10 @@ func (c *core[S, E]) receive(req *Request) {
 		return
 	}
 	c.expire()
+	if w, ok := req.Command.(*commonpb.Watch); ok {
+		c.watch(req, w)
+		return
+	}
 	if c.unanswered >= c.limits.MaxUnanswered {
 		req.Answer.Answer(nil, fmt.Errorf("%w: %s has %d requests unanswered", ErrOverloaded, c.addr.Kind, c.unanswered))
 		return
@@ -133,8 +138,14 @@ func (c *core[S, E]) tick() {
 		return
 	}
 	c.wakeAt = time.Time{}
-	c.todo = append(c.todo, &call{command: &commonpb.Tick{}})
-	c.guard(c.settle)
+	c.guard(func() {
+		if c.wakesWithin(0) {
+			c.todo = append(c.todo, &call{command: &commonpb.Tick{}})
+		} else { // it was for a watcher, or is early
+			c.notBefore, c.idleTicks = time.Time{}, 0
+		}
+		c.settle()
+	})
 }
 
 // decide lets the kind decide and does what it said.

@@ -26,7 +26,7 @@ func (c *core[S, E]) wakesWithin(d time.Duration) bool {
 		return false
 	}
 	at := c.kind.WakeAt(c.state)
-	return !at.IsZero() && at.Sub(c.host.now()) < d
+	return !at.IsZero() && at.Sub(c.host.now()) <= d
 }
 
 // drain finishes what was accepted, with what it takes of others, and ends the
@@ -36,12 +36,13 @@ func (c *core[S, E]) drain() {
 	if c.ended == nil {
 		c.impatient = c.draining
 		c.draining = true
+		c.dropWatchers()
 		c.guard(c.settle)
 	}
 }
 
 func (c *core[S, E]) idle() bool {
-	return c.flying == nil && c.filling == nil && c.unanswered == 0 && len(c.todo) == 0 && len(c.asks) == 0 && c.follow == nil
+	return c.flying == nil && c.filling == nil && c.unanswered == 0 && len(c.todo) == 0 && len(c.asks) == 0 && c.follow == nil && len(c.watchers) == 0
 }
 
 // leave ends the activation in peace, with a snapshot if that spares its
@@ -96,6 +97,7 @@ func (c *core[S, E]) finish(err error) {
 	if c.deciding != nil {
 		c.deciding.refuse(why)
 	}
+	c.dropWatchers()
 	c.flying, c.filling, c.waiting, c.todo, c.asks, c.blocked, c.follow, c.deciding = nil, nil, nil, nil, nil, nil, nil, nil
 	c.unanswered = 0
 	c.host.end(err)

@@ -4,6 +4,7 @@ package entity
 import (
 	"fmt"
 	"slices"
+	"time"
 )
 
 // settle ends the handling of one message: what is to be decided is decided,
@@ -18,10 +19,11 @@ func (c *core[S, E]) settle() {
 		}
 		again := c.changed && len(c.waiting) > 0
 		c.changed = false
-		if !again {
+		if again {
+			c.todo, c.waiting = c.waiting, c.todo
+		} else if !c.releaseWatchers() {
 			break
 		}
-		c.todo, c.waiting = c.waiting, c.todo
 	}
 	if c.ended != nil {
 		return
@@ -83,14 +85,18 @@ func (c *core[S, E]) expire() {
 	c.waiting = slices.Delete(c.waiting, 0, n)
 }
 
-// rearm sets the timer to what the state now says.
+// rearm sets the timer to what the state now says, or to when the first watcher
+// has waited long enough.
 func (c *core[S, E]) rearm() {
-	if c.kind.WakeAt == nil {
-		return
+	at := time.Time{}
+	if c.kind.WakeAt != nil {
+		at = c.kind.WakeAt(c.state)
 	}
-	at := c.kind.WakeAt(c.state)
 	if !at.IsZero() && at.Before(c.notBefore) {
 		at = c.notBefore
+	}
+	if until := c.watchedUntil(); !until.IsZero() && (at.IsZero() || until.Before(at)) {
+		at = until
 	}
 	if !at.Equal(c.wakeAt) {
 		c.wakeAt = at

@@ -10,6 +10,12 @@ type Limits struct {
 	// MaxUnanswered is how many requests an actor may have decided or parked
 	// and not answered yet.
 	MaxUnanswered int
+	// MaxWatchers is how many may watch an actor: one a node is usual, however
+	// many that node tells.
+	MaxWatchers int
+	// WatchFor bounds how long a watcher waits for a change; then it is answered
+	// with what there is.
+	WatchFor time.Duration
 	// MaxRecordBytes is the most one record may hold. No actor takes a command
 	// while it has that much waiting to be written.
 	MaxRecordBytes int
@@ -35,6 +41,8 @@ func DefaultLimits() Limits {
 	return Limits{
 		MaxMailbox:                   8192,
 		MaxUnanswered:                8192,
+		MaxWatchers:                  1024,
+		WatchFor:                     time.Minute,
 		MaxRecordBytes:               4 << 20,
 		AskFor:                       10 * time.Second,
 		SnapshotEveryRecords:         256,

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
 
 	"stampede/actors/entity"
 	"stampede/actors/order"
@@ -41,7 +42,7 @@ func TestSimulation(t *testing.T) {
 		sum.add(got)
 	}
 	t.Logf("%d seeds: %+v", last-first+1, sum)
-	if *oneSeed == 0 && (sum.reserved == 0 || sum.rejected == 0 || sum.confirmed == 0 || sum.expired == 0 || sum.cancelled == 0 || sum.faults == 0 || sum.mismatches == 0 || sum.drains == 0 || sum.tooLarge == 0 || sum.jams == 0) {
+	if *oneSeed == 0 && (sum.reserved == 0 || sum.rejected == 0 || sum.confirmed == 0 || sum.expired == 0 || sum.cancelled == 0 || sum.faults == 0 || sum.mismatches == 0 || sum.drains == 0 || sum.tooLarge == 0 || sum.jams == 0 || sum.told == 0) {
 		t.Errorf("the simulation did not reach everything that it is to check: %+v", sum)
 	}
 }
@@ -62,7 +63,7 @@ func TestSimulationNotices(t *testing.T) {
 }
 
 // tally counts what a run reached.
-type tally struct{ reserved, rejected, confirmed, expired, cancelled, mismatches, faults, acknowledged, drains, tooLarge, jams int }
+type tally struct{ reserved, rejected, confirmed, expired, cancelled, mismatches, faults, acknowledged, drains, tooLarge, jams, told int }
 
 func (t *tally) add(o tally) {
 	t.reserved += o.reserved
@@ -76,12 +77,17 @@ func (t *tally) add(o tally) {
 	t.drains += o.drains
 	t.tooLarge += o.tooLarge
 	t.jams += o.jams
+	t.told += o.told
 }
 
 const (
 	simUnits    = 12
 	simShoppers = 14
 	simHold     = 20 * time.Second
+	simEnd      = 300 * time.Second
+	// simWatch is how long watchers wait, and simUnwatched when they stop: long after all is over.
+	simWatch     = 2500 * time.Millisecond
+	simUnwatched = 130 * time.Second
 )
 
 // run is one seed's clients.
@@ -90,12 +96,14 @@ type run struct {
 	tally
 	skus  []string
 	first map[string]*orderpb.Order // the first answer that a key got
+	seen  map[entity.Address]uint64 // the version that a watcher was told last
 }
 
 func simulate(seed uint64, b broken) (tally, []string) {
-	r := &run{world: newWorld(seed, b), skus: []string{"shirt", "shoes"}, first: map[string]*orderpb.Order{}}
+	r := &run{world: newWorld(seed, b), skus: []string{"shirt", "shoes"}, first: map[string]*orderpb.Order{}, seen: map[entity.Address]uint64{}}
 	for _, s := range r.skus {
 		r.configure(s)
+		r.watch(entity.Address{Kind: "sku", ID: s}, &skupb.GetLevel{})
 	}
 	for i := range simShoppers {
 		r.after(time.Duration(r.rng.IntN(8000))*time.Millisecond, func() { r.shop(i) })
@@ -110,7 +118,7 @@ func simulate(seed uint64, b broken) (tally, []string) {
 	r.run(start.Add(90 * time.Second))
 	r.crash()
 	r.wakeAll()
-	r.run(start.Add(300 * time.Second))
+	r.run(start.Add(simEnd))
 	if len(r.problems) == 0 {
 		r.judge()
 	}
@@ -150,6 +158,41 @@ func (r *run) call(addr entity.Address, cmd proto.Message, then func(proto.Messa
 	try(1)
 }
 
+// watch asks for an actor's state whenever it has changed, wherever the actor
+// is, as a node does for its subscribers.
+func (r *run) watch(addr entity.Address, get proto.Message) {
+	question, err := anypb.New(get)
+	if err != nil {
+		panic(err)
+	}
+	start := r.clock
+	var next func()
+	next = func() {
+		if r.clock.Sub(start) > simUnwatched {
+			return
+		}
+		r.call(addr, &commonpb.Watch{AfterVersion: r.seen[addr], WaitMs: simWatch.Milliseconds(), Get: question}, func(reply proto.Message) {
+			version := versionOf(reply)
+			if version > r.seen[addr] {
+				r.seen[addr] = version
+				r.told++
+			}
+			next()
+		})
+	}
+	next()
+}
+
+func versionOf(reply proto.Message) uint64 {
+	switch m := reply.(type) {
+	case *skupb.StockReply:
+		return uint64(m.GetLevel().GetVersion())
+	case *orderpb.OrderReply:
+		return uint64(m.GetOrder().GetVersion())
+	}
+	return 0
+}
+
 func (r *run) configure(s string) {
 	r.call(entity.Address{Kind: "sku", ID: s}, &skupb.Configure{
 		ProductId: "prd_1", ProductVersion: 1, Name: s, Active: true, InitialStock: simUnits,
@@ -170,6 +213,9 @@ func (r *run) shop(i int) {
 	}
 	r.call(addr, place, func(reply proto.Message) {
 		r.placed(customer, reply)
+		if i%7 == 0 && r.seen[addr] == 0 {
+			r.watch(addr, &orderpb.Get{Actor: &commonpb.Actor{UserId: customer}})
+		}
 		// Whoever is not sure asks again, with the same key.
 		if r.rng.IntN(2) == 0 {
 			r.call(addr, place, func(reply proto.Message) { r.placed(customer, reply) })
@@ -234,6 +280,10 @@ func (r *run) check(addr entity.Address, reply proto.Message) {
 	case *skupb.ConfigureReply:
 		if !durable(addr.Stream(), m.GetLevel().GetVersion()) {
 			r.problem("%s: answered version %d before it was durable", addr.Stream(), m.GetLevel().GetVersion())
+		}
+	case *skupb.StockReply:
+		if !durable(addr.Stream(), m.GetLevel().GetVersion()) {
+			r.problem("%s: a watcher was told version %d before it was durable", addr.Stream(), m.GetLevel().GetVersion())
 		}
 	case *orderpb.OrderReply:
 		o := m.GetOrder()
@@ -362,6 +412,11 @@ func (r *run) wakeAll() {
 // judge looks at the end: every order is over one way or the other, and the
 // SKUs' books agree with the orders'.
 func (r *run) judge() {
+	for addr, seen := range r.seen {
+		if records := r.journal[addr.Stream()]; seen != records[len(records)-1].LastVersion {
+			r.problem("%s: its watcher was told version %d last, and %d is the newest", addr.Stream(), seen, records[len(records)-1].LastVersion)
+		}
+	}
 	want := map[string]map[string]int64{}
 	for _, s := range r.skus {
 		want[s] = map[string]int64{}

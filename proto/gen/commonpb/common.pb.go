@@ -11,6 +11,7 @@ package commonpb
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	anypb "google.golang.org/protobuf/types/known/anypb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -437,11 +438,76 @@ func (*Continue) Descriptor() ([]byte, []int) {
 	return file_stampede_common_v1_common_proto_rawDescGZIP(), []int{4}
 }
 
+// Watch asks an actor for its state when it has changed. The runtime understands it, for every kind: it keeps the
+// question aside, and answers it as it would answer `get`, with a state that is durable.
+type Watch struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The answer comes when the actor's version is greater.
+	AfterVersion uint64 `protobuf:"varint,1,opt,name=after_version,json=afterVersion,proto3" json:"after_version,omitempty"`
+	// And at the latest after so long, with whatever the state is then.
+	WaitMs int64 `protobuf:"varint,2,opt,name=wait_ms,json=waitMs,proto3" json:"wait_ms,omitempty"`
+	// The command that only reads, e.g. stampede.sku.v1.GetLevel.
+	Get           *anypb.Any `protobuf:"bytes,3,opt,name=get,proto3" json:"get,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Watch) Reset() {
+	*x = Watch{}
+	mi := &file_stampede_common_v1_common_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Watch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Watch) ProtoMessage() {}
+
+func (x *Watch) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_common_v1_common_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Watch.ProtoReflect.Descriptor instead.
+func (*Watch) Descriptor() ([]byte, []int) {
+	return file_stampede_common_v1_common_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Watch) GetAfterVersion() uint64 {
+	if x != nil {
+		return x.AfterVersion
+	}
+	return 0
+}
+
+func (x *Watch) GetWaitMs() int64 {
+	if x != nil {
+		return x.WaitMs
+	}
+	return 0
+}
+
+func (x *Watch) GetGet() *anypb.Any {
+	if x != nil {
+		return x.Get
+	}
+	return nil
+}
+
 var File_stampede_common_v1_common_proto protoreflect.FileDescriptor
 
 const file_stampede_common_v1_common_proto_rawDesc = "" +
 	"\n" +
-	"\x1fstampede/common/v1/common.proto\x12\x12stampede.common.v1\"\xb4\x02\n" +
+	"\x1fstampede/common/v1/common.proto\x12\x12stampede.common.v1\x1a\x19google/protobuf/any.proto\"\xb4\x02\n" +
 	"\aRefusal\x122\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x1a.stampede.common.v1.ReasonR\x06reason\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x14\n" +
@@ -463,7 +529,11 @@ const file_stampede_common_v1_common_proto_rawDesc = "" +
 	"\x05staff\x18\x02 \x01(\bR\x05staff\"\x06\n" +
 	"\x04Tick\"\n" +
 	"\n" +
-	"\bContinue*\xe0\x04\n" +
+	"\bContinue\"m\n" +
+	"\x05Watch\x12#\n" +
+	"\rafter_version\x18\x01 \x01(\x04R\fafterVersion\x12\x17\n" +
+	"\await_ms\x18\x02 \x01(\x03R\x06waitMs\x12&\n" +
+	"\x03get\x18\x03 \x01(\v2\x14.google.protobuf.AnyR\x03get*\xe0\x04\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eREASON_INVALID\x10\x01\x12\x14\n" +
@@ -503,22 +573,25 @@ func file_stampede_common_v1_common_proto_rawDescGZIP() []byte {
 }
 
 var file_stampede_common_v1_common_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_stampede_common_v1_common_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_stampede_common_v1_common_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_stampede_common_v1_common_proto_goTypes = []any{
-	(Reason)(0),      // 0: stampede.common.v1.Reason
-	(*Refusal)(nil),  // 1: stampede.common.v1.Refusal
-	(*Money)(nil),    // 2: stampede.common.v1.Money
-	(*Actor)(nil),    // 3: stampede.common.v1.Actor
-	(*Tick)(nil),     // 4: stampede.common.v1.Tick
-	(*Continue)(nil), // 5: stampede.common.v1.Continue
+	(Reason)(0),       // 0: stampede.common.v1.Reason
+	(*Refusal)(nil),   // 1: stampede.common.v1.Refusal
+	(*Money)(nil),     // 2: stampede.common.v1.Money
+	(*Actor)(nil),     // 3: stampede.common.v1.Actor
+	(*Tick)(nil),      // 4: stampede.common.v1.Tick
+	(*Continue)(nil),  // 5: stampede.common.v1.Continue
+	(*Watch)(nil),     // 6: stampede.common.v1.Watch
+	(*anypb.Any)(nil), // 7: google.protobuf.Any
 }
 var file_stampede_common_v1_common_proto_depIdxs = []int32{
 	0, // 0: stampede.common.v1.Refusal.reason:type_name -> stampede.common.v1.Reason
-	1, // [1:1] is the sub-list for method output_type
-	1, // [1:1] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	7, // 1: stampede.common.v1.Watch.get:type_name -> google.protobuf.Any
+	2, // [2:2] is the sub-list for method output_type
+	2, // [2:2] is the sub-list for method input_type
+	2, // [2:2] is the sub-list for extension type_name
+	2, // [2:2] is the sub-list for extension extendee
+	0, // [0:2] is the sub-list for field type_name
 }
 
 func init() { file_stampede_common_v1_common_proto_init() }
@@ -532,7 +605,7 @@ func file_stampede_common_v1_common_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_stampede_common_v1_common_proto_rawDesc), len(file_stampede_common_v1_common_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   5,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
