@@ -33,6 +33,12 @@ type Journal interface {
 	Append(ctx context.Context, records []*entity.Record) (errs []error)
 	// ReadStream: see entity.Store.
 	ReadStream(ctx context.Context, stream string, afterSeq uint64) iter.Seq2[*entity.Record, error]
+	// ReadStreamBack yields the stream's records with Seq < beforeSeq, newest
+	// first; a beforeSeq above all others means from the newest. Whoever stops
+	// after a few records has made the store read a few. Like ReadStream it
+	// checks neither gaps nor checksums, and has at least what was durable when
+	// it was called.
+	ReadStreamBack(ctx context.Context, stream string, beforeSeq uint64) iter.Seq2[*entity.Record, error]
 	// ReadEpoch yields the records of an incarnation with Position > after in
 	// order of Position. Positions may have gaps (records that were not written).
 	ReadEpoch(ctx context.Context, epoch entity.Epoch, after uint64) iter.Seq2[*entity.Record, error]

@@ -16,6 +16,11 @@ func (s *Store) ReadStream(ctx context.Context, stream string, afterSeq uint64) 
 	return s.read(ctx, "read of "+stream, s.inner.ReadStream(ctx, stream, afterSeq))
 }
 
+// ReadStreamBack implements persistence.Journal.
+func (s *Store) ReadStreamBack(ctx context.Context, stream string, beforeSeq uint64) iter.Seq2[*entity.Record, error] {
+	return s.read(ctx, "read back of "+stream, s.inner.ReadStreamBack(ctx, stream, beforeSeq))
+}
+
 // ReadEpoch implements persistence.Journal.
 func (s *Store) ReadEpoch(ctx context.Context, epoch entity.Epoch, after uint64) iter.Seq2[*entity.Record, error] {
 	return s.read(ctx, fmt.Sprintf("read of epoch %d", epoch), s.inner.ReadEpoch(ctx, epoch, after))

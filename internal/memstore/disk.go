@@ -96,6 +96,18 @@ func (d *Disk) chunk(of func(*Disk) []*entity.Record, by func(*entity.Record, ui
 	return slices.Clone(records[from:min(len(records), from+most)])
 }
 
+// chunkBefore copies up to so many of a stream's records that come before a
+// seq, newest first.
+func (d *Disk) chunkBefore(stream string, before uint64, most int) []*entity.Record {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	records := d.streams[stream]
+	end, _ := slices.BinarySearchFunc(records, before, bySeq)
+	chunk := slices.Clone(records[max(0, end-most):end])
+	slices.Reverse(chunk)
+	return chunk
+}
+
 // Stream copies all records of a stream, in order of Seq.
 func (d *Disk) Stream(name string) []*entity.Record {
 	d.mu.Lock()

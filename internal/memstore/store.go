@@ -88,6 +88,13 @@ func (s *Store) ReadStream(ctx context.Context, stream string, afterSeq uint64) 
 	})
 }
 
+// ReadStreamBack implements persistence.Journal.
+func (s *Store) ReadStreamBack(ctx context.Context, stream string, beforeSeq uint64) iter.Seq2[*entity.Record, error] {
+	return s.read(ctx, beforeSeq, func(before uint64) ([]*entity.Record, func(*entity.Record) uint64) {
+		return s.disk.chunkBefore(stream, before, readChunk), func(r *entity.Record) uint64 { return r.Seq }
+	})
+}
+
 // ReadEpoch implements persistence.Journal.
 func (s *Store) ReadEpoch(ctx context.Context, epoch entity.Epoch, after uint64) iter.Seq2[*entity.Record, error] {
 	of := func(d *Disk) []*entity.Record { return d.logs[epoch] }

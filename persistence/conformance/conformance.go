@@ -79,6 +79,8 @@ func Run(t *testing.T, h Harness) {
 		{"Append/closed", testClosed},
 		{"Append/random against a model", testModel},
 		{"Read/stream from a version", testReadStream},
+		{"Read/stream back from a version", testReadStreamBack},
+		{"Read/back while writing", testReadBackWhileWriting},
 		{"Read/epoch from a position", testReadEpoch},
 		{"Read/nothing", testReadNothing},
 		{"Read/stopped early", testReadStopped},

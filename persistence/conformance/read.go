@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -27,6 +28,97 @@ func testReadStream(t *testing.T, h Harness) {
 			want = nil
 		}
 		sameRecords(t, fmt.Sprintf("after %d", after), readStream(t, s, "sku/long", after), want)
+	}
+}
+
+// testReadStreamBack: exactly the records before a seq, newest first, whether
+// or not the store has filed them away, also while more are written.
+func testReadStreamBack(t *testing.T, h Harness) {
+	const n = 700
+	s := h.Open(t)
+	w := &writer{epoch: 1}
+	all := w.stream("sku", "long", n)
+	mustAppend(t, s, all...)
+	mustAppend(t, s, w.stream("sku", "long2", 3)...)
+	mustAppend(t, s, w.stream("sku", "lon", 3)...)
+	for _, before := range []uint64{0, 1, 2, 4, 5, 6, 255, 256, 257, n - 1, n, n + 1, 1 << 62, 1 << 63, 1<<64 - 1} {
+		want := slices.Clone(all[:min(n, max(before, 1)-1)])
+		slices.Reverse(want)
+		sameRecords(t, fmt.Sprintf("before %d", before), collect(t, s.ReadStreamBack(testContext(t), "sku/long", before)), want)
+	}
+	sameRecords(t, "nothing", collect(t, s.ReadStreamBack(testContext(t), "sku/none", 1<<64-1)), nil)
+	sameRecords(t, "no name", collect(t, s.ReadStreamBack(testContext(t), "", 1<<64-1)), nil)
+	for range 50 { // a reader that loses interest leaves nothing behind
+		for r, err := range s.ReadStreamBack(testContext(t), "sku/long", 1<<64-1) {
+			expect(t, "read back", err, nil)
+			if r.Seq != n {
+				t.Fatalf("the newest record is %d, not %d", r.Seq, n)
+			}
+			break
+		}
+	}
+	want := uint64(n)
+	for r, err := range s.ReadStreamBack(testContext(t), "sku/long", n+1) {
+		expect(t, "read back", err, nil)
+		if r.Seq != want {
+			t.Fatalf("record %d where %d was expected", r.Seq, want)
+		}
+		if want--; want%100 == 0 {
+			mustAppend(t, s, w.record("sku", "long", n+(n-want)/100, "while reading"))
+		}
+	}
+	if want != 0 {
+		t.Errorf("the reader ended before record %d", want)
+	}
+}
+
+// testReadBackWhileWriting: reading back has everything that was acknowledged
+// before it began, and no gap.
+func testReadBackWhileWriting(t *testing.T, h Harness) {
+	const n = 300
+	s := h.Open(t)
+	ctx := testContext(t)
+	var acknowledged atomic.Uint64
+	failed := make(chan error, 1)
+	go func() {
+		w := &writer{epoch: 1}
+		for seq := uint64(1); seq <= n; seq++ {
+			batch := []*entity.Record{w.record("sku", "hot", seq, "x")}
+			for i := range 5 {
+				batch = append(batch, w.record("order", fmt.Sprintf("o-%d-%d", seq, i), 1, "x"))
+			}
+			if err := errors.Join(s.Append(ctx, batch)...); err != nil {
+				failed <- err
+				return
+			}
+			acknowledged.Store(seq)
+		}
+		failed <- nil
+	}()
+	for {
+		before := acknowledged.Load()
+		next := uint64(0)
+		for r, err := range s.ReadStreamBack(ctx, "sku/hot", 1<<64-1) {
+			expect(t, "read back", err, nil)
+			if next == 0 && r.Seq < before {
+				t.Fatalf("record %d was acknowledged, %d is the newest one read", before, r.Seq)
+			}
+			if next != 0 && r.Seq != next {
+				t.Fatalf("record %d comes where %d was expected", r.Seq, next)
+			}
+			next = r.Seq - 1
+		}
+		if next != 0 || before == n {
+			if next != 0 {
+				t.Fatalf("the reader ended before record %d", next)
+			}
+			break
+		}
+		select {
+		case err := <-failed:
+			expect(t, "append", err, nil)
+		default:
+		}
 	}
 }
 
@@ -127,6 +219,9 @@ func testReadCanceled(t *testing.T, h Harness) {
 		"stream": func(ctx context.Context, yield func(*entity.Record, error) bool) {
 			s.ReadStream(ctx, "sku/x", 0)(yield)
 		},
+		"stream back": func(ctx context.Context, yield func(*entity.Record, error) bool) {
+			s.ReadStreamBack(ctx, "sku/x", 1<<64-1)(yield)
+		},
 		"epoch": func(ctx context.Context, yield func(*entity.Record, error) bool) { s.ReadEpoch(ctx, 1, 0)(yield) },
 	} {
 		ctx, cancel := context.WithCancel(testContext(t))
@@ -224,6 +319,9 @@ func testNastyIDs(t *testing.T, h Harness) {
 	for i, id := range ids {
 		sameRecords(t, fmt.Sprintf("%q", id), readStream(t, s, "sku/"+id, 0), want[id])
 		sameRecords(t, fmt.Sprintf("%q after 2", id), readStream(t, s, "sku/"+id, 2), want[id][2:])
+		back := collect(t, s.ReadStreamBack(ctx, "sku/"+id, 4))
+		slices.Reverse(back)
+		sameRecords(t, fmt.Sprintf("%q from its end", id), back, want[id])
 		snap := sealedSnapshot(&entity.Snapshot{Kind: "sku", ID: id, Seq: 3, Version: 6, State: []byte(id)})
 		expect(t, "save snapshot", s.SaveSnapshot(ctx, snap), nil)
 		rows = append(rows, persistence.Row{Kind: "sku", ID: id, Version: uint64(i + 1), Owner: id, State: state(id), SortMs: 1, Body: []byte(id)})

@@ -22,6 +22,10 @@ const (
 	// pageRecords and pageBytes bound what is read ahead of a consumer.
 	pageRecords = 256
 	pageBytes   = 4 << 20
+	// firstPageBack is how much of a stream is read backwards at first: whoever
+	// looks for one record needs no more. Each page after it is larger.
+	firstPageBack = 4
+	pageGrowth    = 4
 	// seqDigits is the length of the largest seq in an _id.
 	seqDigits = 19
 )
@@ -78,9 +82,9 @@ func (s *Store) ReadStream(ctx context.Context, stream string, afterSeq uint64) 
 		return func(func(*entity.Record, error) bool) {}
 	}
 	after, last := recordKey(stream, afterSeq), recordKey(stream, math.MaxInt64)
-	return s.read(ctx, "read stream "+stream, func() (bson.D, *options.FindOptionsBuilder) {
+	return s.read(ctx, "read stream "+stream, func() (bson.D, *options.FindOptionsBuilder, int) {
 		return bson.D{{Key: "_id", Value: bson.D{{Key: "$gt", Value: after}, {Key: "$lte", Value: last}}}},
-			options.Find().SetSort(bson.D{{Key: "_id", Value: 1}})
+			options.Find().SetSort(bson.D{{Key: "_id", Value: 1}}), pageRecords
 	}, func(d *document) bool {
 		after = d.ID
 		// Between two records of a stream there may be those of another one,
@@ -89,28 +93,47 @@ func (s *Store) ReadStream(ctx context.Context, stream string, afterSeq uint64) 
 	})
 }
 
+// ReadStreamBack implements persistence.Journal.
+func (s *Store) ReadStreamBack(ctx context.Context, stream string, beforeSeq uint64) iter.Seq2[*entity.Record, error] {
+	first, before := recordKey(stream, 0), recordKey(stream, min(beforeSeq, math.MaxInt64))
+	bound := "$lt"
+	if beforeSeq > math.MaxInt64 {
+		bound = "$lte" // the last number that a record can have
+	}
+	limit := firstPageBack / pageGrowth
+	return s.read(ctx, "read stream "+stream+" back", func() (bson.D, *options.FindOptionsBuilder, int) {
+		limit = min(limit*pageGrowth, pageRecords)
+		return bson.D{{Key: "_id", Value: bson.D{{Key: "$gt", Value: first}, {Key: bound, Value: before}}}},
+			options.Find().SetSort(bson.D{{Key: "_id", Value: -1}}), limit
+	}, func(d *document) bool {
+		before, bound = d.ID, "$lt"
+		return len(d.ID) == len(first) // see ReadStream
+	})
+}
+
 // ReadEpoch implements persistence.Journal.
 func (s *Store) ReadEpoch(ctx context.Context, epoch entity.Epoch, after uint64) iter.Seq2[*entity.Record, error] {
 	position := int64(min(after, persistence.MaxPosition)) //nolint:gosec // bounded
-	return s.read(ctx, fmt.Sprintf("read epoch %d", epoch), func() (bson.D, *options.FindOptionsBuilder) {
+	return s.read(ctx, fmt.Sprintf("read epoch %d", epoch), func() (bson.D, *options.FindOptionsBuilder, int) {
 		return bson.D{{Key: "epoch", Value: int64(epoch)}, {Key: "position", Value: bson.D{{Key: "$gt", Value: position}}}},
-			options.Find().SetSort(bson.D{{Key: "epoch", Value: 1}, {Key: "position", Value: 1}}).SetHint(logIndex)
+			options.Find().SetSort(bson.D{{Key: "epoch", Value: 1}, {Key: "position", Value: 1}}).SetHint(logIndex), pageRecords
 	}, func(d *document) bool {
 		position = d.Position
 		return true
 	})
 }
 
-// read yields what next asks for, page by page; take notes how far it has come
+// read yields what next asks for, a page of at most so many documents after the
+// other; take notes how far it has come
 // and tells which documents count.
-func (s *Store) read(ctx context.Context, what string, next func() (bson.D, *options.FindOptionsBuilder), take func(*document) bool) iter.Seq2[*entity.Record, error] {
+func (s *Store) read(ctx context.Context, what string, next func() (bson.D, *options.FindOptionsBuilder, int), take func(*document) bool) iter.Seq2[*entity.Record, error] {
 	return func(yield func(*entity.Record, error) bool) {
 		for more := true; more; {
 			var page []*entity.Record
 			err := s.operate(ctx, what, func(ctx context.Context) error {
-				filter, o := next()
+				filter, o, limit := next()
 				return s.readMajority(ctx, func(ctx context.Context) (err error) {
-					page, more, err = s.page(ctx, filter, o, take)
+					page, more, err = s.page(ctx, filter, o, limit, take)
 					return err
 				})
 			})
@@ -130,8 +153,8 @@ func (s *Store) read(ctx context.Context, what string, next func() (bson.D, *opt
 	}
 }
 
-func (s *Store) page(ctx context.Context, filter bson.D, o *options.FindOptionsBuilder, take func(*document) bool) (page []*entity.Record, more bool, err error) {
-	cursor, err := s.journalMajority.Find(ctx, filter, o.SetLimit(pageRecords).SetBatchSize(pageRecords))
+func (s *Store) page(ctx context.Context, filter bson.D, o *options.FindOptionsBuilder, limit int, take func(*document) bool) (page []*entity.Record, more bool, err error) {
+	cursor, err := s.journalMajority.Find(ctx, filter, o.SetLimit(int64(limit)).SetBatchSize(int32(limit))) //nolint:gosec // at most pageRecords
 	if err != nil {
 		return nil, false, err
 	}
@@ -157,5 +180,5 @@ func (s *Store) page(ctx context.Context, filter bson.D, o *options.FindOptionsB
 		}
 		page = append(page, r)
 	}
-	return page, read == pageRecords || size >= pageBytes, cursor.Err()
+	return page, read == limit || size >= pageBytes, cursor.Err()
 }
