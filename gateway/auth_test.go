@@ -44,6 +44,8 @@ var access = []struct {
 	{"Query.product slug", `{ it: product(slug: "mug") { id } }`, nothing, nothing, nothing, gets, gets, mustLogIn},
 	{"Query.products", `{ it: products { edges { node { id } } } }`, nothing, nothing, nothing, gets, gets, mustLogIn},
 	{"Query.stock", `{ it: stock(skus: ["INACTIVE"]) { sku } }`, nothing, nothing, nothing, gets, gets, mustLogIn},
+	{"Query.stockLedger", `{ it: stockLedger(sku: "PAST") { edges { cursor } } }`, mustLogIn, isForbidden, isForbidden, gets, gets, mustLogIn},
+	{"Query.stockAt", `{ it: stockAt(sku: "PAST", version: 1) { version } }`, mustLogIn, isForbidden, isForbidden, gets, gets, mustLogIn},
 	{"Query.order", `{ it: order(id: "` + anOrder + `") { id customer { id email } } }`, mustLogIn, gets, nothing, gets, gets, mustLogIn},
 	{"Query.orders", `{ it: orders { edges { node { id } } } }`, mustLogIn, isForbidden, isForbidden, gets, gets, mustLogIn},
 	{"Mutation.registerUser", `mutation { it: registerUser(input: {email: "a@b.test", password: "12345678"}) { userErrors { code } } }`, done, done, done, done, done, done},
@@ -94,6 +96,7 @@ func TestAccess(t *testing.T) {
 				w.views.put(t, persistence.Row{Kind: "product", ID: aProduct, Version: 1, State: "unpublished"}, &productpb.Product{Id: aProduct, Name: "Mug"})
 				w.views.put(t, persistence.Row{Kind: "order", ID: anOrder, Version: 1, Owner: alice}, &orderpb.Order{Id: anOrder, CustomerId: alice})
 				w.views.put(t, persistence.Row{Kind: "account", ID: alice, Version: 1}, w.accounts.user)
+				w.past("PAST", &skupb.Event{AtMs: 1, After: &skupb.Stock{Available: 1}, Event: &skupb.Event_Adjusted{Adjusted: &skupb.Adjusted{Reason: "r"}}})
 				a := w.ask(p.token, c.document, nil)
 				if got := outcome(a); got != p.want {
 					t.Errorf("%s, want %s: %s", got, p.want, a.text)

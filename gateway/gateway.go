@@ -35,8 +35,10 @@ type Config struct {
 	Caller   resolve.Caller
 	Views    resolve.Views
 	Accounts resolve.Accounts
-	Tokens   Tokens
-	Keys     Keys
+	// Journal is what a SKU's past is read from.
+	Journal resolve.Journal
+	Tokens  Tokens
+	Keys    Keys
 	// HoldFor is how long a placed order's units are held.
 	HoldFor time.Duration
 	// AllowedOrigins are the web origins whose pages may call the API; "*": any.
@@ -77,7 +79,7 @@ func wire(c Config, t operation.Types) (*Gateway, error) {
 		return nil, err
 	}
 	g := &Gateway{config: c}
-	root := resolve.New(resolve.Config{Caller: c.Caller, Views: c.Views, Accounts: c.Accounts, HoldFor: c.HoldFor, Clock: c.Clock, Logger: c.Logger})
+	root := resolve.New(resolve.Config{Caller: c.Caller, Views: c.Views, Accounts: c.Accounts, Journal: c.Journal, HoldFor: c.HoldFor, Clock: c.Clock, Logger: c.Logger})
 	engine := operation.New(
 		graph.NewExecutableSchema(graph.Config{Schema: parsed, Resolvers: root, Directives: graph.DirectiveRoot{Auth: resolve.Auth}}),
 		operation.Options{Limits: c.Limits.Operation, Introspection: c.DevTools, Reporter: reporter{c.Logger}, Types: t},
@@ -117,6 +119,7 @@ func (c *Config) validate() error {
 	missing(c.Caller == nil, "Caller")
 	missing(c.Views == nil, "Views")
 	missing(c.Accounts == nil, "Accounts")
+	missing(c.Journal == nil, "Journal")
 	missing(c.Tokens == nil, "Tokens")
 	missing(c.Keys == nil, "Keys")
 	missing(c.HoldFor <= 0, "HoldFor")

@@ -20,6 +20,7 @@ import (
 	"stampede/actors/entity"
 	"stampede/gateway"
 	"stampede/gateway/httpapi"
+	"stampede/internal/memstore"
 	"stampede/proto/gen/productpb"
 )
 
@@ -337,7 +338,7 @@ func TestRateLimit(t *testing.T) {
 }
 
 func TestLimitsThatCannotWork(t *testing.T) {
-	c := gateway.Config{Caller: &fakeCaller{}, Views: &fakeViews{}, Accounts: &fakeAccounts{}, Tokens: fakeTokens{}, Keys: fakeTokens{}, HoldFor: 1, Clock: clock}
+	c := gateway.Config{Caller: &fakeCaller{}, Views: &fakeViews{}, Accounts: &fakeAccounts{}, Journal: memstore.New(), Tokens: fakeTokens{}, Keys: fakeTokens{}, HoldFor: 1, Clock: clock}
 	if _, err := gateway.New(c); err == nil || !strings.Contains(err.Error(), "Logger") {
 		t.Errorf("without a logger: %v", err)
 	}

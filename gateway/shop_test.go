@@ -57,7 +57,7 @@ func realShop(t *testing.T) (*world, *auth.Accounts) {
 	tokens := auth.NewTokens(keys, auth.TokenOptions{})
 	accounts := auth.NewAccounts(hosted, tokens, auth.NewPasswords(2, 64), []byte("0123456789abcdef0123456789abcdef"), time.Now)
 	g, err := gateway.New(gateway.Config{
-		Caller: hosted, Views: store, Accounts: accounts, Tokens: tokens, Keys: keys, HoldFor: 10 * time.Minute,
+		Caller: hosted, Views: store, Accounts: accounts, Journal: store, Tokens: tokens, Keys: keys, HoldFor: 10 * time.Minute,
 		Limits: gateway.Limits{HTTP: httpapi.Limits{RatePerSecond: -1}}, Logger: logger, Clock: time.Now,
 	})
 	if err != nil {

@@ -21,6 +21,7 @@ import (
 	"stampede/actors/entity"
 	"stampede/gateway"
 	"stampede/gateway/auth"
+	"stampede/internal/memstore"
 	"stampede/persistence"
 	"stampede/proto/gen/accountpb"
 	"stampede/proto/gen/commonpb"
@@ -32,6 +33,7 @@ type world struct {
 	caller   *fakeCaller
 	views    *fakeViews
 	accounts *fakeAccounts
+	journal  *memstore.Store
 	log      *syncBuffer
 	handler  http.Handler
 }
@@ -40,9 +42,9 @@ var clock = func() time.Time { return time.UnixMilli(1_800_000_000_000) }
 
 func newWorld(t *testing.T, change ...func(*gateway.Config)) *world {
 	t.Helper()
-	w := &world{t: t, caller: &fakeCaller{}, views: &fakeViews{}, accounts: &fakeAccounts{}, log: &syncBuffer{}}
+	w := &world{t: t, caller: &fakeCaller{}, views: &fakeViews{}, accounts: &fakeAccounts{}, journal: memstore.New(), log: &syncBuffer{}}
 	c := gateway.Config{
-		Caller: w.caller, Views: w.views, Accounts: w.accounts,
+		Caller: w.caller, Views: w.views, Accounts: w.accounts, Journal: w.journal,
 		Tokens: fakeTokens{}, Keys: fakeTokens{},
 		HoldFor: 10 * time.Minute, Logger: slog.New(slog.NewTextHandler(w.log, nil)), Clock: clock,
 	}

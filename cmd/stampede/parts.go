@@ -262,7 +262,7 @@ func (n *node) gateway(store persistence.Store, caller cluster.Caller, accounts 
 		return nil, fmt.Errorf("--trusted-proxies: %w", err)
 	}
 	g, err := gateway.New(gateway.Config{
-		Caller: caller, Views: store, Accounts: accounts, Tokens: n.tokens, Keys: keys, HoldFor: n.config.holdFor(),
+		Caller: caller, Views: store, Accounts: accounts, Journal: store, Tokens: n.tokens, Keys: keys, HoldFor: n.config.holdFor(),
 		AllowedOrigins: n.config.Origins, TrustedProxies: proxies, DevTools: n.config.devTools, Storefront: storefront, Console: console, Logger: n.log, Clock: time.Now,
 	})
 	if err != nil {

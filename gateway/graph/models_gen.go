@@ -265,6 +265,28 @@ type SetStockInput struct {
 	AllowShortfall *bool  `json:"allowShortfall,omitempty"`
 }
 
+// One line of the SKU's ledger. The four deltas say which states the units left and entered; reference is the order, or the staff member's reason.
+type StockEntry struct {
+	Version     int32           `json:"version"`
+	Type        string          `json:"type"`
+	Available   int32           `json:"available"`
+	Held        int32           `json:"held"`
+	Committed   int32           `json:"committed"`
+	Unavailable int32           `json:"unavailable"`
+	Reference   *string         `json:"reference,omitempty"`
+	At          scalar.DateTime `json:"at"`
+}
+
+type StockEntryConnection struct {
+	Edges    []StockEntryEdge `json:"edges"`
+	PageInfo PageInfo         `json:"pageInfo"`
+}
+
+type StockEntryEdge struct {
+	Cursor string     `json:"cursor"`
+	Node   StockEntry `json:"node"`
+}
+
 // onHand = available + held + committed + unavailable, always. version: the SKU's event version that this level is of.
 type StockLevel struct {
 	Sku         string          `json:"sku"`

@@ -6,6 +6,7 @@ import (
 	"stampede/actors/product"
 	"stampede/gateway/fault"
 	"stampede/gateway/graph"
+	"stampede/gateway/scalar"
 	"stampede/proto/gen/productpb"
 	"stampede/proto/gen/skupb"
 )
@@ -125,6 +126,20 @@ func (r *queryResolver) Stock(ctx context.Context, skus []string) ([]*graph.Stoc
 		return nil, err
 	}
 	return r.stock(ctx, v, skus), nil
+}
+
+func (r *queryResolver) StockLedger(ctx context.Context, sku string, first *int32, after *string) (*graph.StockEntryConnection, error) {
+	if !isSKU(sku) {
+		return nil, fault.InvalidField(wantSKU, "sku")
+	}
+	return r.stockLedger(ctx, sku, first, after)
+}
+
+func (r *queryResolver) StockAt(ctx context.Context, sku string, version *int32, at *scalar.DateTime) (*graph.StockLevel, error) {
+	if !isSKU(sku) {
+		return nil, fault.InvalidField(wantSKU, "sku")
+	}
+	return r.stockAt(ctx, sku, version, at)
 }
 
 func (r *variantResolver) Stock(ctx context.Context, obj *graph.Variant) (*graph.StockLevel, error) {

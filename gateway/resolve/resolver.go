@@ -5,6 +5,7 @@ package resolve
 
 import (
 	"context"
+	"iter"
 	"log/slog"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 
 	"stampede/actors/entity"
 	"stampede/gateway/auth"
+	"stampede/gateway/ledger"
 	"stampede/persistence"
 	"stampede/proto/gen/accountpb"
 	"stampede/proto/gen/commonpb"
@@ -42,11 +44,17 @@ type Accounts interface {
 	Get(ctx context.Context, userID string) (*accountpb.User, *commonpb.Refusal, error)
 }
 
+// Journal is what a SKU's past is read from; see persistence.Journal.
+type Journal interface {
+	ReadStreamBack(ctx context.Context, stream string, beforeSeq uint64) iter.Seq2[*entity.Record, error]
+}
+
 // Config is what resolvers work with.
 type Config struct {
 	Caller   Caller
 	Views    Views
 	Accounts Accounts
+	Journal  Journal
 	// HoldFor is how long a placed order's units are held.
 	HoldFor time.Duration
 	Clock   func() time.Time
@@ -58,9 +66,10 @@ type Config struct {
 type Resolver struct {
 	Config
 	catalogue *catalogue
+	ledger    *ledger.Ledger
 }
 
 // New makes the root resolver.
 func New(c Config) *Resolver {
-	return &Resolver{Config: c, catalogue: newCatalogue(c.Views, c.Clock, c.Logger)}
+	return &Resolver{Config: c, catalogue: newCatalogue(c.Views, c.Clock, c.Logger), ledger: ledger.New(c.Journal)}
 }
