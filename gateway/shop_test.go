@@ -226,6 +226,7 @@ func catalogueDay(w *world, asAdmin, asEve string) {
 	if got := w.mutate(asAdmin, "setStock", "SetStockInput", `{"idempotencyKey":"s1","sku":"MUG-1","onHand":6,"reason":"count"}`, `stock { available unavailable onHand }`); text(at(got, "stock", "onHand")) != "6" {
 		w.t.Errorf("counted: %v", got)
 	}
+	pastOfMug(w, asAdmin)
 	a := w.ask("", `{ stock(skus: ["MUG-1", "NONE", "MUG-2"]) { sku onHand available held committed unavailable version asOf } }`, nil)
 	if at(a.Data, "stock", 0, "sku") != "MUG-1" || at(a.Data, "stock", 1) != nil || text(at(a.Data, "stock", 2, "available")) != "1" {
 		w.t.Errorf("stock: %s", a.text)
@@ -234,6 +235,29 @@ func catalogueDay(w *world, asAdmin, asEve string) {
 		a := w.ask("", `{ products(search: "MUG a") { edges { node { slug variants { stock { available } } } } } }`, nil)
 		return at(a.Data, "products", "edges", 0, "node", "slug") == "mug", a.text
 	})
+}
+
+// pastOfMug: the ledger has what was just answered, its deltas add up to the
+// stock, and every version of the past is there.
+func pastOfMug(w *world, asAdmin string) {
+	a := w.ask(asAdmin, `{ stock(skus: ["MUG-1"]) { available held committed unavailable version } stockLedger(sku: "MUG-1", first: 100) { edges { node { version type available held committed unavailable reference } } pageInfo { hasNextPage } } }`, nil)
+	edges, _ := at(a.Data, "stockLedger", "edges").([]any)
+	if len(edges) < 4 || at(edges, 0, "node", "reference") != "count" || at(edges, 0, "node", "type") != "StockAdjusted" || at(edges, 0, "node", "version") != at(a.Data, "stock", 0, "version") {
+		w.t.Fatalf("ledger: %s", a.text)
+	}
+	for _, state := range []string{"available", "held", "committed", "unavailable"} {
+		sum := 0.0
+		for i := range edges {
+			sum += at(edges, i, "node", state).(float64)
+		}
+		if sum != at(a.Data, "stock", 0, state) {
+			w.t.Errorf("%s adds up to %v: %s", state, sum, a.text)
+		}
+	}
+	then := w.ask(asAdmin, `{ stockAt(sku: "MUG-1", version: `+text(at(edges, 1, "node", "version"))+`) { onHand available unavailable } }`, nil)
+	if text(at(then.Data, "stockAt", "onHand")) != "8" || text(at(then.Data, "stockAt", "unavailable")) != "2" {
+		w.t.Errorf("before the count: %s", then.text)
+	}
 }
 
 func ordersDay(w *world, asAdmin, asEve, asMallory, eveID string) {

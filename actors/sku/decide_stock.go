@@ -39,10 +39,11 @@ func (d *draft) adjust(c *skupb.Adjust) *skupb.StockReply {
 }
 
 // setOnHand takes a count as the truth. Units that the count missed leave the
-// available ones. When these are not enough it is refused, unless a shortfall
-// is allowed: then units set aside leave too, and what orders were promised
-// beyond the count stays promised and is reported as missing; the books go on
-// balancing, on a stock that is short by what the Shortfall event says.
+// available ones and, when these are not enough, those set aside. A count below
+// what orders were promised is refused, unless a shortfall is allowed: then
+// what was promised beyond the count stays promised and is reported as missing;
+// the books go on balancing, on a stock that is short by what the Shortfall
+// event says.
 func (d *draft) setOnHand(c *skupb.SetOnHand) *skupb.StockReply {
 	allow := int64(0)
 	if c.GetAllowShortfall() {
@@ -77,13 +78,14 @@ func (d *draft) setOnHand(c *skupb.SetOnHand) *skupb.StockReply {
 	return &skupb.StockReply{Level: d.level()}
 }
 
-// refuseCount is for a count below what is held, committed and set aside.
+// refuseCount is for a count below what is held and committed.
 func (d *draft) refuseCount(onHand int64) *commonpb.Refusal {
 	gone := d.stock.onHand() - onHand
-	r := d.refuseUnits(gone, "onHand")
+	r := d.refuseUnits(gone-d.stock.unavailable, "onHand")
 	if r.GetReason() == commonpb.Reason_REASON_INSUFFICIENT_STOCK {
-		bound := decimal(d.stock.onHand() - d.stock.available)
-		r.Message = "onHand is at least the " + bound + " units that are held, committed or set aside; allowShortfall sets it all the same"
+		free := d.stock.available + d.stock.unavailable
+		r.Message = "onHand is at least the " + decimal(d.stock.onHand()-free) + " units that are held or committed; allowShortfall sets it all the same"
+		r.Requested, r.Available = gone, free
 	}
 	return r
 }

@@ -146,7 +146,7 @@ func (m *model) count(c *skupb.SetOnHand) string {
 	switch {
 	case c.GetOnHand() >= taken+m.aside:
 		m.free = c.GetOnHand() - taken - m.aside
-	case !c.GetAllowShortfall():
+	case c.GetOnHand() < taken && !c.GetAllowShortfall():
 		return "INSUFFICIENT_STOCK"
 	default:
 		m.free, m.aside = 0, max(0, c.GetOnHand()-taken)
