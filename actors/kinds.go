@@ -8,11 +8,13 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"stampede/actors/account"
+	"stampede/actors/apikey"
 	"stampede/actors/entity"
 	"stampede/actors/order"
 	"stampede/actors/product"
 	"stampede/actors/sku"
 	"stampede/proto/gen/accountpb"
+	"stampede/proto/gen/apikeypb"
 	"stampede/proto/gen/orderpb"
 	"stampede/proto/gen/productpb"
 	"stampede/proto/gen/skupb"
@@ -25,6 +27,7 @@ func Kinds(rt *entity.Runtime) []entity.Spawner {
 		entity.Bind(rt, Order()),
 		entity.Bind(rt, Product()),
 		entity.Bind(rt, Account()),
+		entity.Bind(rt, APIKey()),
 	}
 }
 
@@ -87,6 +90,19 @@ func Account() *entity.Kind[account.State, *accountpb.Event] {
 		NewEvent: func() *accountpb.Event { return &accountpb.Event{} },
 		Snapshot: account.Snapshot,
 		Restore:  account.Restore,
+	}
+}
+
+// APIKey is one key of a machine.
+func APIKey() *entity.Kind[apikey.State, *apikeypb.Event] {
+	return &entity.Kind[apikey.State, *apikeypb.Event]{
+		Name:     apikey.Name,
+		New:      apikey.New,
+		Decide:   alone(apikey.Decide),
+		Evolve:   apikey.Evolve,
+		NewEvent: func() *apikeypb.Event { return &apikeypb.Event{} },
+		Snapshot: apikey.Snapshot,
+		Restore:  apikey.Restore,
 	}
 }
 

@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -10,9 +11,11 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"stampede/actors/entity"
+	"stampede/gateway/graph"
 	"stampede/gateway/schema"
 	"stampede/persistence"
 	"stampede/proto/gen/accountpb"
+	"stampede/proto/gen/apikeypb"
 	"stampede/proto/gen/orderpb"
 	"stampede/proto/gen/productpb"
 	"stampede/proto/gen/skupb"
@@ -55,6 +58,9 @@ var access = []struct {
 	{"Mutation.updateProfile", `mutation { it: updateProfile(input: {name: "A"}) { userErrors { code } } }`, mustLogIn, done, done, done, done, mustLogIn},
 	{"Mutation.changePassword", `mutation { it: changePassword(input: {current: "12345678", new: "87654321"}) { userErrors { code } } }`, mustLogIn, done, done, done, done, mustLogIn},
 	{"Mutation.setRoles", `mutation { it: setRoles(input: {userId: "` + alice + `", roles: [STAFF]}) { userErrors { code } } }`, mustLogIn, isForbidden, isForbidden, isForbidden, done, mustLogIn},
+	{"Query.apiKeys", `{ it: apiKeys { id name } }`, mustLogIn, isForbidden, isForbidden, isForbidden, gets, mustLogIn},
+	{"Mutation.createApiKey", `mutation { it: createApiKey(input: {name: "erp", roles: [STAFF]}) { userErrors { code } } }`, mustLogIn, isForbidden, isForbidden, isForbidden, done, mustLogIn},
+	{"Mutation.revokeApiKey", `mutation { it: revokeApiKey(input: {id: "` + aKey + `"}) { userErrors { code } } }`, mustLogIn, isForbidden, isForbidden, isForbidden, done, mustLogIn},
 	{"Mutation.createProduct", `mutation { it: createProduct(input: {idempotencyKey: "k", slug: "mug", name: "Mug", variants: [{sku: "A", price: {amount: "1", currency: "EUR"}}]}) { userErrors { code } } }`, mustLogIn, isForbidden, isForbidden, done, done, mustLogIn},
 	{"Mutation.updateProduct", `mutation { it: updateProduct(input: {id: "` + aProduct + `", name: "Mug"}) { userErrors { code } } }`, mustLogIn, isForbidden, isForbidden, done, done, mustLogIn},
 	{"Mutation.adjustStock", `mutation { it: adjustStock(input: {idempotencyKey: "k", sku: "A", delta: 1, reason: "r"}) { userErrors { code } } }`, mustLogIn, isForbidden, isForbidden, done, done, mustLogIn},
@@ -97,9 +103,14 @@ func TestAccess(t *testing.T) {
 				w.views.put(t, persistence.Row{Kind: "order", ID: anOrder, Version: 1, Owner: alice}, &orderpb.Order{Id: anOrder, CustomerId: alice})
 				w.views.put(t, persistence.Row{Kind: "account", ID: alice, Version: 1}, w.accounts.user)
 				w.past("PAST", &skupb.Event{AtMs: 1, After: &skupb.Stock{Available: 1}, Event: &skupb.Event_Adjusted{Adjusted: &skupb.Adjusted{Reason: "r"}}})
+				w.views.put(t, persistence.Row{Kind: "apikey", ID: aKey, Version: 1, State: "active"}, &apikeypb.Key{Id: aKey, Name: "erp"})
 				a := w.ask(p.token, c.document, nil)
 				if got := outcome(a); got != p.want {
 					t.Errorf("%s, want %s: %s", got, p.want, a.text)
+				}
+				// Whoever is who they are by an API key may do just the same.
+				if a := w.post("", `{"query":`+quote(c.document)+`}`, "x-api-key", p.token); p.token != "" && outcome(a) != p.want {
+					t.Errorf("by an API key: %s, want %s: %s", outcome(a), p.want, a.text)
 				}
 				refused := p.want == mustLogIn || p.want == isForbidden
 				if refused && (len(w.caller.sent()) > 0 || len(w.accounts.called) > 0) {
@@ -150,13 +161,83 @@ func TestAccessKnowsEveryRootField(t *testing.T) {
 			t.Errorf("the row of %s asks for something else: %s", name, c.document)
 		}
 	}
-	for _, def := range []*ast.Definition{s.Query, s.Mutation} {
+	for _, def := range rootTypes(s) {
 		for _, f := range def.Fields {
 			if name := def.Name + "." + f.Name; !rows[name] && !strings.HasPrefix(f.Name, "__") {
 				t.Errorf("%s has no row in the table of who may do what", name)
 			}
 		}
 	}
+}
+
+// forEveryone are the fields that show what their id names to anyone, because
+// it is nobody's own.
+var forEveryone = map[string]string{}
+
+// What @auth says is what the table says, and another customer gets nothing by
+// an id: neither by an argument nor by one inside an input.
+func TestAccessTableIsStrict(t *testing.T) {
+	s, err := schema.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range access {
+		name, _, _ := strings.Cut(c.field, " ")
+		typeName, field, _ := strings.Cut(name, ".")
+		f := s.Types[typeName].Fields.ForName(field)
+		if f == nil {
+			t.Errorf("%s is not in the schema", name)
+			continue
+		}
+		needed := graph.Role("")
+		if d := f.Directives.ForName("auth"); d != nil {
+			needed = graph.Role(d.Arguments.ForName("role").Value.Raw)
+		}
+		for who, p := range map[string]struct {
+			got     string
+			refused map[graph.Role]string
+		}{
+			"anyone":   {c.anyone, map[graph.Role]string{graph.RoleCustomer: mustLogIn, graph.RoleStaff: mustLogIn, graph.RoleOperator: mustLogIn}},
+			"alice":    {c.alice, map[graph.Role]string{graph.RoleStaff: isForbidden, graph.RoleOperator: isForbidden}},
+			"bob":      {c.bob, map[graph.Role]string{graph.RoleStaff: isForbidden, graph.RoleOperator: isForbidden}},
+			"staff":    {c.staff, map[graph.Role]string{graph.RoleOperator: isForbidden}},
+			"operator": {c.operator, nil},
+		} {
+			want, refused := p.refused[needed], p.got == mustLogIn || p.got == isForbidden
+			if want != "" && p.got != want || want == "" && refused {
+				t.Errorf("%s by %s: the table says %q, @auth(role: %s) says %q", c.field, who, p.got, needed, want)
+			}
+		}
+		if takesID(s, f) && c.bob != nothing && c.bob != notFound && c.bob != isForbidden && forEveryone[name] == "" {
+			t.Errorf("%s takes an id, and Bob %s of what is not his", c.field, c.bob)
+		}
+	}
+}
+
+// takesID reports a field with an id in its arguments, however deep.
+func takesID(s *ast.Schema, f *ast.FieldDefinition) bool {
+	seen := map[string]bool{}
+	var within func(typeName string) bool
+	within = func(typeName string) bool {
+		if typeName == "ID" {
+			return true
+		}
+		def := s.Types[typeName]
+		if seen[typeName] || def == nil || def.Kind != ast.InputObject {
+			return false
+		}
+		seen[typeName] = true
+		return slices.ContainsFunc(def.Fields, func(f *ast.FieldDefinition) bool { return within(f.Type.Name()) })
+	}
+	return slices.ContainsFunc(f.Arguments, func(a *ast.ArgumentDefinition) bool { return within(a.Type.Name()) })
+}
+
+func rootTypes(s *ast.Schema) []*ast.Definition {
+	types := []*ast.Definition{s.Query, s.Mutation}
+	if s.Subscription != nil {
+		types = append(types, s.Subscription)
+	}
+	return types
 }
 
 // Other fields that take an id, or lead from one object to another one's data,
@@ -167,7 +248,7 @@ func TestAccessKnowsEveryFieldThatTakesAnID(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, def := range s.Types {
-		if def.Kind != ast.Object || def == s.Query || def == s.Mutation || strings.HasPrefix(def.Name, "__") {
+		if def.Kind != ast.Object || slices.Contains(rootTypes(s), def) || strings.HasPrefix(def.Name, "__") {
 			continue
 		}
 		for _, f := range def.Fields {

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/netip"
 	"reflect"
-	"strings"
 	"time"
 
 	"stampede/gateway/auth"
@@ -130,24 +129,6 @@ func (c *Config) validate() error {
 
 // Handler is everything that the public listener serves.
 func (g *Gateway) Handler() http.Handler { return g.handler }
-
-// identify finds out who asks. Whose token is no good is nobody, and is told so
-// by every field that looks at who asks.
-func (g *Gateway) identify(ctx context.Context, r *http.Request, requestID string) (context.Context, string) {
-	sent := r.Header["Authorization"]
-	if len(sent) == 0 {
-		return resolve.WithScope(ctx, resolve.NewScope(requestID, resolve.Viewer{})), ""
-	}
-	scheme, token, _ := strings.Cut(sent[0], " ")
-	if len(sent) > 1 || !strings.EqualFold(scheme, "Bearer") || token == "" {
-		return resolve.WithScope(ctx, resolve.NewRefusedScope(requestID, "the Authorization header must be: Bearer, a space, an access token")), ""
-	}
-	claims, err := g.config.Tokens.Verify(token, g.config.Clock())
-	if err != nil {
-		return resolve.WithScope(ctx, resolve.NewRefusedScope(requestID, "the access token is expired or not valid: refresh it or log in again")), ""
-	}
-	return resolve.WithScope(ctx, resolve.NewScope(requestID, resolve.NewViewer(claims))), claims.UserID
-}
 
 // other serves every path but /graphql.
 func (g *Gateway) other() http.Handler {

@@ -29,8 +29,13 @@ import (
 // memory: only the store and the payment provider are not what a node has.
 func realShop(t *testing.T) (*world, *auth.Accounts) {
 	t.Helper()
+	return realShopOver(t, memstore.New())
+}
+
+// realShopOver goes on with what a store has.
+func realShopOver(t *testing.T, store *memstore.Store) (*world, *auth.Accounts) {
+	t.Helper()
 	logger := slog.New(slog.DiscardHandler)
-	store := memstore.New()
 	journal, err := commitlog.Open(t.Context(), store, "test", commitlog.Options{Logger: logger})
 	if err != nil {
 		t.Fatal(err)

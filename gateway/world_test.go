@@ -24,6 +24,7 @@ import (
 	"stampede/internal/memstore"
 	"stampede/persistence"
 	"stampede/proto/gen/accountpb"
+	"stampede/proto/gen/apikeypb"
 	"stampede/proto/gen/commonpb"
 )
 
@@ -69,6 +70,7 @@ const (
 	asStaff  = "usr_cccccccccccccccccccccccccc/CUSTOMER,STAFF"
 	asOp     = "usr_dddddddddddddddddddddddddd/OPERATOR"
 	anOrder  = "ord_aaaaaaaaaaaaaaaaaaaaaaaaaa"
+	aKey     = "key_aaaaaaaaaaaaaaaaaaaaaaaaaa"
 	aProduct = "prd_aaaaaaaaaaaaaaaaaaaaaaaaaa"
 )
 
@@ -261,6 +263,9 @@ type fakeAccounts struct {
 	called  []string
 	session *auth.Session
 	user    *accountpb.User
+	key     *apikeypb.Key
+	keyErr  error
+	demoted bool
 	refusal *commonpb.Refusal
 	err     error
 }
@@ -312,6 +317,33 @@ func (f *fakeAccounts) Get(_ context.Context, id string) (*accountpb.User, *comm
 		return nil, &commonpb.Refusal{Reason: commonpb.Reason_REASON_NOT_FOUND}, nil
 	}
 	return f.user, f.refusal, f.err
+}
+
+func (f *fakeAccounts) CreateAPIKey(context.Context, string, string, []accountpb.Role, time.Time) (*apikeypb.Key, string, *commonpb.Refusal, error) {
+	f.note("CreateAPIKey")
+	return f.key, "the secret", f.refusal, f.err
+}
+
+func (f *fakeAccounts) RevokeAPIKey(context.Context, string, string) (*apikeypb.Key, *commonpb.Refusal, error) {
+	f.note("RevokeAPIKey")
+	return f.key, f.refusal, f.err
+}
+
+// AuthenticateAPIKey takes what a token of these tests looks like.
+func (f *fakeAccounts) AuthenticateAPIKey(_ context.Context, secret string) (auth.Claims, error) {
+	if f.keyErr != nil {
+		return auth.Claims{}, f.keyErr
+	}
+	claims, err := fakeTokens{}.Verify(secret, time.Time{})
+	if err != nil {
+		return claims, auth.ErrAPIKey
+	}
+	return claims, nil
+}
+
+func (f *fakeAccounts) IsOperator(context.Context, string) (bool, error) {
+	f.note("IsOperator")
+	return !f.demoted, f.err
 }
 
 type syncBuffer struct {

@@ -12,6 +12,7 @@ import (
 
 	"stampede/actors/entity"
 	"stampede/proto/gen/accountpb"
+	"stampede/proto/gen/apikeypb"
 	"stampede/proto/gen/commonpb"
 	"stampede/proto/gen/eventspb"
 	"stampede/proto/gen/journalpb"
@@ -260,6 +261,7 @@ func TestEveryJournalEventIsPublished(t *testing.T) {
 		{"sku", "A", func() proto.Message { return &skupb.Event{} }},
 		{"product", productID, func() proto.Message { return &productpb.Event{} }},
 		{"account", accountID, func() proto.Message { return &accountpb.Event{} }},
+		{"apikey", "key_abcdefghijklmnopqrstuvwx23", func() proto.Message { return &apikeypb.Event{} }},
 	}
 	for _, format := range []Format{JSON, Protobuf} {
 		mapper := NewMapper(format, "")
@@ -274,7 +276,7 @@ func TestEveryJournalEventIsPublished(t *testing.T) {
 					t.Errorf("%s %s: %v", k.kind, fd.Name(), err)
 					continue
 				}
-				if hidden := k.kind == "account" && private[fd.Name()]; hidden != (len(got) == 0) {
+				if hidden := k.kind == "apikey" || k.kind == "account" && private[fd.Name()]; hidden != (len(got) == 0) {
 					t.Errorf("%s %s: %d messages, private %t", k.kind, fd.Name(), len(got), hidden)
 				}
 			}

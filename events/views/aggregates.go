@@ -6,10 +6,12 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"stampede/actors/apikey"
 	"stampede/actors/order"
 	"stampede/actors/product"
 	"stampede/persistence"
 	"stampede/proto/gen/accountpb"
+	"stampede/proto/gen/apikeypb"
 	"stampede/proto/gen/orderpb"
 	"stampede/proto/gen/productpb"
 	"stampede/proto/gen/skupb"
@@ -50,6 +52,21 @@ func kinds() map[string]kind {
 			restore: func(_ string, body []byte) (aggregate, error) {
 				a := &accountRow{user: &accountpb.User{}}
 				return a, proto.Unmarshal(body, a.user)
+			},
+		},
+		"apikey": {
+			empty: func(id string) aggregate { return &apiKeyRow{state: apikey.New(id)} },
+			restore: func(id string, body []byte) (aggregate, error) {
+				key := &apikeypb.Key{}
+				if err := proto.Unmarshal(body, key); err != nil {
+					return nil, err
+				}
+				state, err := proto.Marshal(&apikeypb.State{Key: key})
+				if err != nil {
+					return nil, err
+				}
+				s, err := apikey.Restore(id, state)
+				return &apiKeyRow{state: s}, err
 			},
 		},
 		"sku": {
@@ -130,6 +147,27 @@ func (a *accountRow) apply(event []byte, version uint64) (int64, error) {
 func (a *accountRow) row(r *persistence.Row) error {
 	r.SortMs = a.user.CreatedAtMs
 	return body(r, a.user)
+}
+
+// apiKeyRow keeps what operators may see of a key: not its secret's hash.
+type apiKeyRow struct{ state *apikey.State }
+
+func (a *apiKeyRow) apply(event []byte, _ uint64) (int64, error) {
+	var e apikeypb.Event
+	if err := proto.Unmarshal(event, &e); err != nil {
+		return 0, err
+	}
+	apikey.Evolve(a.state, &e)
+	return e.AtMs, nil
+}
+
+func (a *apiKeyRow) row(r *persistence.Row) error {
+	key := a.state.Key()
+	r.SortMs, r.State = key.GetCreatedAtMs(), "active"
+	if key.GetRevokedAtMs() != 0 {
+		r.State = "revoked"
+	}
+	return body(r, key)
 }
 
 // skuRow needs no fold of the stock: every event says what it left behind.

@@ -39,6 +39,7 @@ type Accounts struct {
 	tokens    *Tokens
 	passwords *Passwords
 	refresh   refreshTokens
+	apiKeys   apiKeys
 	strangers *strangers
 	secret    []byte
 	clock     func() time.Time
@@ -52,6 +53,7 @@ func NewAccounts(caller Caller, tokens *Tokens, passwords *Passwords, secret []b
 	}
 	return &Accounts{
 		caller: caller, tokens: tokens, passwords: passwords, refresh: newRefreshTokens(secret),
+		apiKeys:   newAPIKeys(secret),
 		strangers: newStrangers(), secret: secret, clock: clock,
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"stampede/actors/account"
+	"stampede/actors/apikey"
 	"stampede/actors/entity"
 	"stampede/proto/gen/accountpb"
 	"stampede/proto/gen/commonpb"
@@ -28,6 +29,7 @@ type actors struct {
 	mu     sync.Mutex
 	clock  *time.Time
 	states map[string]*account.State
+	keys   map[string]*apikey.State
 	repeat bool
 	fail   error
 	reply  proto.Message // instead of the answer
@@ -40,6 +42,9 @@ func (a *actors) Call(_ context.Context, to entity.Address, cmd proto.Message) (
 	defer a.mu.Unlock()
 	if a.fail != nil {
 		return nil, a.fail
+	}
+	if to.Kind == "apikey" {
+		return a.decideKey(to.ID, cmd), nil
 	}
 	if to.Kind != "account" {
 		a.t.Errorf("asked %v", to)
@@ -72,6 +77,24 @@ func (a *actors) decide(id string, cmd proto.Message) proto.Message {
 	return reply
 }
 
+func (a *actors) decideKey(id string, cmd proto.Message) proto.Message {
+	s := a.keys[id]
+	if s == nil {
+		s = apikey.New(id)
+		a.keys[id] = s
+	}
+	events, reply := apikey.Decide(s, cmd, *a.clock)
+	for _, e := range events {
+		b, err := proto.Marshal(e)
+		if err != nil {
+			a.t.Errorf("cannot be stored: %v", err)
+		}
+		a.stored = append(a.stored, b)
+		apikey.Evolve(s, e)
+	}
+	return reply
+}
+
 // asked lists the commands since the last time, by name.
 func (a *actors) asked() []string {
 	var out []string
@@ -98,7 +121,7 @@ func newFixture(t *testing.T) *fixture {
 	f := &fixture{t: t, now: start}
 	dir := t.TempDir()
 	writeKey(t, dir, "k.pem", start.Add(-time.Hour))
-	f.actors = &actors{t: t, clock: &f.now, states: map[string]*account.State{}}
+	f.actors = &actors{t: t, clock: &f.now, states: map[string]*account.State{}, keys: map[string]*apikey.State{}}
 	tokens := NewTokens(loadKeys(t, dir), TokenOptions{})
 	f.Accounts = NewAccounts(f.actors, tokens, newPasswords(2, 10, cheap), []byte("0123456789abcdef0123456789abcdef"), func() time.Time { return f.now })
 	return f
@@ -383,6 +406,10 @@ func TestProfileAndRoles(t *testing.T) {
 	ctx := t.Context()
 	s := f.registered()
 	id := s.User.Id
+	root, r, err := f.EnsureAdmin(ctx, "root@example.com", password)
+	if r != nil || err != nil {
+		t.Fatal(r, err)
+	}
 	u, r, err := f.UpdateProfile(ctx, id, proto.String("Countess"), s.User.Version)
 	if r != nil || err != nil || u.Name != "Countess" {
 		t.Fatal(u, r, err)
@@ -391,7 +418,7 @@ func TestProfileAndRoles(t *testing.T) {
 	if refused(t, r, err, commonpb.Reason_REASON_VERSION_CONFLICT, "ifVersion").CurrentVersion != u.Version {
 		t.Fatal(r)
 	}
-	u, r, err = f.SetRoles(ctx, "usr_root", id, []accountpb.Role{accountpb.Role_ROLE_STAFF})
+	u, r, err = f.SetRoles(ctx, root.Id, id, []accountpb.Role{accountpb.Role_ROLE_STAFF})
 	if r != nil || err != nil {
 		t.Fatal(r, err)
 	}
@@ -406,7 +433,7 @@ func TestProfileAndRoles(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantEqual(t, "roles", claims.Roles, []Role{Customer, Staff})
-	_, r, err = f.SetRoles(ctx, "usr_root", account.ID(f.secret, "nobody@example.com"), nil)
+	_, r, err = f.SetRoles(ctx, root.Id, account.ID(f.secret, "nobody@example.com"), nil)
 	refused(t, r, err, notFound, "userId")
 }
 

@@ -27,6 +27,9 @@ var (
 	ErrTokenExpired = fmt.Errorf("%w: expired", ErrToken)
 )
 
+// ErrAPIKey: no key is known by this secret, or it is expired or revoked.
+var ErrAPIKey = errors.New("API key not accepted")
+
 var (
 	// ErrBusy: too many passwords are waiting to be hashed. Nothing was done.
 	ErrBusy = fmt.Errorf("password hashing: %w", entity.ErrOverloaded)

@@ -23,10 +23,20 @@ func (a *Accounts) UpdateProfile(ctx context.Context, userID string, name *strin
 	return a.ofUser(ctx, userID, &accountpb.UpdateProfile{Name: name, IfVersion: ifVersion})
 }
 
-// SetRoles replaces the user's roles on behalf of `by`; CUSTOMER is always
-// among them. Access tokens that are out keep the roles that they name until
-// they expire: 15 minutes at most.
+// SetRoles replaces the user's roles on behalf of `by`, who must be an operator
+// at this moment (empty: the program itself); CUSTOMER is always among them.
+// Access tokens that are out keep the roles that they name until they expire:
+// 15 minutes at most. They do not give their holder a role or an API key.
 func (a *Accounts) SetRoles(ctx context.Context, by, userID string, roles []accountpb.Role) (*accountpb.User, *commonpb.Refusal, error) {
+	if _, ok := account.IDBytes(userID); by != "" && ok {
+		still, err := a.IsOperator(ctx, by)
+		if err != nil {
+			return nil, nil, err
+		}
+		if !still {
+			return nil, noOperator(), nil
+		}
+	}
 	return a.ofUser(ctx, userID, &accountpb.SetRoles{Roles: roles, Actor: &commonpb.Actor{UserId: by, Staff: true}})
 }
 

@@ -159,7 +159,7 @@ func (h *Handler) work(header http.Header, r *http.Request, id string, params *o
 	defer cancel()
 	ctx, caller := h.Identify(ctx, r, id)
 	if caller == "" && h.rates != nil {
-		caller = clientAddress(r, h.TrustedProxies)
+		caller = ClientAddress(r, h.TrustedProxies)
 	}
 	now := h.Clock()
 	if wait := h.rates.take(caller, arrivalPoints, now); wait > 0 {

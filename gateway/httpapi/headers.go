@@ -116,16 +116,16 @@ func (o origins) allow(h http.Header, r *http.Request) {
 	h["Access-Control-Expose-Headers"] = []string{"x-request-id, retry-after"}
 	if r.Method == http.MethodOptions {
 		h["Access-Control-Allow-Methods"] = []string{"GET, POST, OPTIONS"}
-		h["Access-Control-Allow-Headers"] = []string{"authorization, content-type, traceparent, x-request-id"}
+		h["Access-Control-Allow-Headers"] = []string{"authorization, content-type, traceparent, x-api-key, x-request-id"}
 		h["Access-Control-Max-Age"] = []string{"7200"}
 	}
 }
 
-// clientAddress is who is calling: the peer, or behind proxies that are
+// ClientAddress is who is calling: the peer, or behind proxies that are
 // trusted the last address before them. Empty on this machine itself: that is
 // an operator, or a proxy that nobody said to trust, and all of its callers
 // must not share one budget.
-func clientAddress(r *http.Request, trusted []netip.Prefix) string {
+func ClientAddress(r *http.Request, trusted []netip.Prefix) string {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
 		return r.RemoteAddr

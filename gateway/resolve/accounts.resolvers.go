@@ -2,9 +2,11 @@ package resolve
 
 import (
 	"context"
+	"time"
 
 	"stampede/gateway/graph"
 	"stampede/persistence"
+	"stampede/proto/gen/commonpb"
 )
 
 func (r *mutationResolver) RegisterUser(ctx context.Context, input graph.RegisterUserInput) (*graph.AuthPayload, error) {
@@ -95,6 +97,50 @@ func (r *mutationResolver) SetRoles(ctx context.Context, input graph.SetRolesInp
 	return userPayload(user, refusal, err)
 }
 
+func (r *mutationResolver) CreateAPIKey(ctx context.Context, input graph.CreateAPIKeyInput) (*graph.APIKeyPayload, error) {
+	v, err := viewerOf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var bad problems
+	bad.apiKeyName(input.Name)
+	bad.require(len(input.Roles) > 0 && len(input.Roles) <= maxRolesSent, "must name at least one role, each once", "roles")
+	expires := time.Time{}
+	if input.ExpiresAt != nil {
+		expires = time.UnixMilli(int64(*input.ExpiresAt))
+		bad.require(expires.After(r.Clock()), "must be in the future; leave it out for a key that does not expire", "expiresAt")
+	}
+	if bad != nil {
+		return &graph.APIKeyPayload{UserErrors: bad}, nil
+	}
+	keys, err := r.apiKeys(ctx)
+	if err != nil {
+		return apiKeyPayload(nil, nil, err)
+	}
+	if len(keys) >= maxAPIKeys {
+		return apiKeyPayload(nil, &commonpb.Refusal{Reason: commonpb.Reason_REASON_CONFLICT, Message: "there are 1,000 API keys: revoke those that nobody uses"}, nil)
+	}
+	key, secret, refusal, err := r.Accounts.CreateAPIKey(ctx, v.ID, input.Name, rolesOf(input.Roles), expires)
+	payload, err := apiKeyPayload(key, refusal, err)
+	if err == nil && payload.APIKey != nil {
+		payload.Secret = &secret
+	}
+	return payload, err
+}
+
+func (r *mutationResolver) RevokeAPIKey(ctx context.Context, input graph.RevokeAPIKeyInput) (*graph.APIKeyPayload, error) {
+	v, err := viewerOf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var bad problems
+	bad.id(input.ID, apiKeyPrefix, "id")
+	if bad != nil {
+		return &graph.APIKeyPayload{UserErrors: bad}, nil
+	}
+	return apiKeyPayload(r.Accounts.RevokeAPIKey(ctx, v.ID, input.ID))
+}
+
 func (r *queryResolver) Me(ctx context.Context) (*graph.User, error) {
 	v, err := viewerOf(ctx)
 	if err != nil {
@@ -120,6 +166,17 @@ func (r *queryResolver) Users(ctx context.Context, first *int32, after *string) 
 		return nil, err
 	}
 	return r.users(ctx, p)
+}
+
+func (r *queryResolver) APIKeys(ctx context.Context) ([]graph.APIKey, error) {
+	v, err := viewerOf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.operatorNow(ctx, v); err != nil {
+		return nil, err
+	}
+	return r.apiKeys(ctx)
 }
 
 func (r *userResolver) Orders(ctx context.Context, obj *graph.User, first *int32, after *string, state *graph.OrderState) (*graph.OrderConnection, error) {

@@ -16,6 +16,7 @@ import (
 	"stampede/gateway/ledger"
 	"stampede/persistence"
 	"stampede/proto/gen/accountpb"
+	"stampede/proto/gen/apikeypb"
 	"stampede/proto/gen/commonpb"
 )
 
@@ -40,6 +41,13 @@ type Accounts interface {
 	ChangePassword(ctx context.Context, userID, current, next string) (*auth.Session, *commonpb.Refusal, error)
 	UpdateProfile(ctx context.Context, userID string, name *string, ifVersion int64) (*accountpb.User, *commonpb.Refusal, error)
 	SetRoles(ctx context.Context, by, userID string, roles []accountpb.Role) (*accountpb.User, *commonpb.Refusal, error)
+	// CreateAPIKey makes a key on behalf of `by`; the second result is its secret.
+	CreateAPIKey(ctx context.Context, by, name string, roles []accountpb.Role, expires time.Time) (*apikeypb.Key, string, *commonpb.Refusal, error)
+	RevokeAPIKey(ctx context.Context, by, id string) (*apikeypb.Key, *commonpb.Refusal, error)
+	// AuthenticateAPIKey is who sends the secret; an error that wraps auth.ErrAPIKey: nobody.
+	AuthenticateAPIKey(ctx context.Context, secret string) (auth.Claims, error)
+	// IsOperator is about this moment, whatever an older token says.
+	IsOperator(ctx context.Context, id string) (bool, error)
 	// Get refuses with NOT_FOUND when there is no such user.
 	Get(ctx context.Context, userID string) (*accountpb.User, *commonpb.Refusal, error)
 }

@@ -30,7 +30,8 @@ const (
 	operator
 )
 
-// NewViewer is the user that an access token is of.
+// NewViewer is the user that an access token is of, or the machine that an API
+// key is of: what it places and changes carries the key's id.
 func NewViewer(c auth.Claims) Viewer {
 	v := Viewer{ID: c.UserID, role: customer}
 	for _, name := range c.Roles {
@@ -62,9 +63,12 @@ func (v Viewer) actor() *commonpb.Actor {
 type Scope struct {
 	RequestID string
 	viewer    Viewer
-	// tokenFault says what is wrong with the access token that was sent; empty
-	// when it is good or none was sent.
-	tokenFault string
+	// From is the address that asks, as far as it is to be limited; nil or
+	// empty: it is not.
+	From func() string
+	// fault is why it is not known who asks although something was sent to say
+	// so; nil when that is good or nothing was sent.
+	fault error
 
 	loadersOnce sync.Once
 	loaders     *loaders
@@ -76,7 +80,12 @@ func NewScope(requestID string, v Viewer) *Scope { return &Scope{RequestID: requ
 // NewRefusedScope is a request with an access token that is no good. Logging in
 // and refreshing work, and everything that looks at who asks does not.
 func NewRefusedScope(requestID, tokenFault string) *Scope {
-	return &Scope{RequestID: requestID, tokenFault: tokenFault}
+	return NewFaultyScope(requestID, fault.New(fault.Unauthenticated, tokenFault))
+}
+
+// NewFaultyScope is a request of which it could not be found out who asks.
+func NewFaultyScope(requestID string, err error) *Scope {
+	return &Scope{RequestID: requestID, fault: err}
 }
 
 type scopeKey struct{}
@@ -97,8 +106,8 @@ func ScopeOf(ctx context.Context) *Scope {
 // viewerOf is who asks, which may be nobody; an error when a bad token was sent.
 func viewerOf(ctx context.Context) (Viewer, error) {
 	s := ScopeOf(ctx)
-	if s.tokenFault != "" {
-		return Viewer{}, fault.New(fault.Unauthenticated, s.tokenFault)
+	if s.fault != nil {
+		return Viewer{}, s.fault
 	}
 	return s.viewer, nil
 }
@@ -114,7 +123,7 @@ func Auth(ctx context.Context, _ any, next graphql.Resolver, required graph.Role
 	case v.role >= needed && needed > anonymous:
 		return next(ctx)
 	case v.role == anonymous:
-		return nil, fault.New(fault.Unauthenticated, "log in first: send an access token as Authorization: Bearer")
+		return nil, fault.New(fault.Unauthenticated, "log in first: send an access token as Authorization: Bearer, or an API key as x-api-key")
 	default:
 		return nil, fault.New(fault.Forbidden, "only for the role "+string(required))
 	}

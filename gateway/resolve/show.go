@@ -40,18 +40,22 @@ func productOf(p *productpb.Product) *graph.Product {
 }
 
 func userOf(u *accountpb.User) *graph.User {
-	out := &graph.User{
-		ID: u.Id, Email: u.Email, Name: optional(u.Name), Roles: make([]graph.Role, 0, len(u.Roles)),
+	return &graph.User{
+		ID: u.Id, Email: u.Email, Name: optional(u.Name), Roles: shownRoles(u.Roles),
 		CreatedAt: scalar.DateTime(u.CreatedAtMs), Version: int32of(u.Version),
 	}
-	for _, r := range u.Roles {
+}
+
+func shownRoles(roles []accountpb.Role) []graph.Role {
+	out := make([]graph.Role, 0, len(roles))
+	for _, r := range roles {
 		switch r {
 		case accountpb.Role_ROLE_CUSTOMER:
-			out.Roles = append(out.Roles, graph.RoleCustomer)
+			out = append(out, graph.RoleCustomer)
 		case accountpb.Role_ROLE_STAFF:
-			out.Roles = append(out.Roles, graph.RoleStaff)
+			out = append(out, graph.RoleStaff)
 		case accountpb.Role_ROLE_OPERATOR:
-			out.Roles = append(out.Roles, graph.RoleOperator)
+			out = append(out, graph.RoleOperator)
 		case accountpb.Role_ROLE_UNSPECIFIED:
 		}
 	}
