@@ -30,6 +30,22 @@ type AdjustStockInput struct {
 	IfVersion      *int32 `json:"ifVersion,omitempty"`
 }
 
+// For machines (a warehouse, an ERP): sent as `x-api-key`. Stored as a hash; `secret` is shown once, when it is made.
+type APIKey struct {
+	ID         string           `json:"id"`
+	Name       string           `json:"name"`
+	Roles      []Role           `json:"roles"`
+	CreatedAt  scalar.DateTime  `json:"createdAt"`
+	ExpiresAt  *scalar.DateTime `json:"expiresAt,omitempty"`
+	LastUsedAt *scalar.DateTime `json:"lastUsedAt,omitempty"`
+}
+
+type APIKeyPayload struct {
+	APIKey     *APIKey     `json:"apiKey,omitempty"`
+	Secret     *string     `json:"secret,omitempty"`
+	UserErrors []UserError `json:"userErrors"`
+}
+
 type AuthPayload struct {
 	User       *User       `json:"user,omitempty"`
 	Tokens     *Tokens     `json:"tokens,omitempty"`
@@ -44,6 +60,12 @@ type CancelOrderInput struct {
 type ChangePasswordInput struct {
 	Current string `json:"current"`
 	New     string `json:"new"`
+}
+
+type CreateAPIKeyInput struct {
+	Name      string           `json:"name"`
+	Roles     []Role           `json:"roles"`
+	ExpiresAt *scalar.DateTime `json:"expiresAt,omitempty"`
 }
 
 type CreateProductInput struct {
@@ -249,6 +271,10 @@ type RetryLater struct {
 }
 
 func (RetryLater) IsUserError() {}
+
+type RevokeAPIKeyInput struct {
+	ID string `json:"id"`
+}
 
 type SetRolesInput struct {
 	UserID string `json:"userId"`
