@@ -32,7 +32,7 @@ func (a *activation[S, E]) ask(q Ask, trace string, after time.Duration) {
 		a.tell(heard{q.Key, reply, err})
 	}
 	if after <= 0 {
-		go put()
+		a.rt.workers.Schedule(put)
 		return
 	}
 	time.AfterFunc(after, put)

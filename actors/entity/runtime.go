@@ -28,7 +28,8 @@ type Runtime struct {
 	// Metrics counts what the node's actors do.
 	Metrics *Metrics
 
-	saving atomic.Int64 // snapshots being saved
+	saving  atomic.Int64 // snapshots being saved
+	workers workers
 }
 
 const (
@@ -69,6 +70,7 @@ func Bind[S any, E proto.Message](rt *Runtime, kind *Kind[S, E]) Spawner {
 				}),
 				// An activation that panics has lost its state: it never goes on with half of it.
 				actor.WithSupervisor(stopOnFailure{}),
+				actor.WithDispatcher(&rt.workers),
 			)
 		},
 	}
@@ -157,6 +159,7 @@ func (a *activation[S, E]) start(ctx actor.Context) {
 	a.stopped, a.stop = context.WithCancel(context.Background()) //nolint:gosec // stopping calls it
 	a.core = newCore(a.kind, a.addr, &a.rt.Limits, host(a))
 	a.rt.Metrics.activated()
+	a.rt.workers.activated()
 	err := a.recover()
 	switch {
 	case err == nil:
@@ -215,16 +218,11 @@ func (a *activation[S, E]) stopping() {
 	if a.core == nil {
 		return
 	}
+	defer a.rt.workers.deactivated()
 	a.core.draining, a.core.impatient = true, true
 	a.core.gathered()
-	for late := time.After(a.rt.Limits.StopFor); a.core.ended == nil && a.core.flying != nil; {
-		select {
-		case m := <-a.written:
-			a.core.committed(m.seq, m.err)
-			continue
-		case <-late:
-		}
-		break
+	if a.core.ended == nil && a.core.flying != nil {
+		a.awaitFlying()
 	}
 	if a.core.ended == nil {
 		a.core.finish(nil)
@@ -235,6 +233,21 @@ func (a *activation[S, E]) stopping() {
 		}
 	}
 	a.stop()
+}
+
+// awaitFlying hears the outcome of the write in flight, and of those that
+// follow from it, for as long as an actor may take to stop.
+func (a *activation[S, E]) awaitFlying() {
+	late := time.NewTimer(a.rt.Limits.StopFor)
+	defer late.Stop()
+	for a.core.ended == nil && a.core.flying != nil {
+		select {
+		case m := <-a.written:
+			a.core.committed(m.seq, m.err)
+		case <-late.C:
+			return
+		}
+	}
 }
 
 func (a *activation[S, E]) tell(message any) { a.system.Root.Send(a.self, message) }

@@ -129,7 +129,7 @@ func (c *benchCmd) Run(ctx context.Context, std streams) error {
 func (c *benchCmd) options(skus, tokens []string) load.Options {
 	run, until := randomHex(6), time.Now().Add(c.Duration)
 	var next atomic.Int64
-	o := load.Options{URL: c.URL, Concurrency: c.Concurrency, Patience: benchPatience, Judge: shop.JudgePlaceOrder}
+	o := load.Options{URL: c.URL, Concurrency: c.Concurrency, Patience: benchPatience, Judge: shop.JudgePlaced}
 	if c.Lane == "read" {
 		o.Judge = shop.JudgeCatalogue
 	}

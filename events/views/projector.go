@@ -40,15 +40,15 @@ type Config struct {
 	// batches. Default 8,192.
 	CachedRows int
 	// Pause is the least time between two small batches, so that several
-	// records of an aggregate become one write, and a transaction carries many. Default 50 ms.
+	// records of an aggregate become one write, and a transaction carries many. Default 200 ms.
 	Pause time.Duration
 }
 
 const (
 	defaultCachedRows = 8192
-	defaultPause      = 50 * time.Millisecond
+	defaultPause      = 200 * time.Millisecond
 	// smallBatch: below so many records a batch is followed by a pause.
-	smallBatch     = 512
+	smallBatch     = 1024
 	firstBackoff   = 50 * time.Millisecond
 	longestBackoff = 5 * time.Second
 	saveTimeout    = 5 * time.Second

@@ -13,12 +13,14 @@ import (
 
 const (
 	selectRow = "SELECT kind, id, version, owner, state, sort_ms, wake_at, body FROM views "
-	// changeRow is for a row that keeps its place in the lists but for its state,
-	// as an order does: the indexes by owner and by time are left alone.
-	changeRow = `UPDATE views SET version = ?1, state = ?2, wake_at = ?3, body = ?4
-		WHERE kind = ?5 AND id = ?6 AND version < ?1 AND owner = ?7 AND sort_ms = ?8`
-	putRow = `INSERT INTO views (kind, id, version, owner, state, sort_ms, wake_at, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-		ON CONFLICT (kind, id) DO UPDATE SET version = excluded.version, owner = excluded.owner, state = excluded.state,
+	insertRow = "INSERT INTO views (kind, id, version, owner, state, sort_ms, wake_at, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
+	// putRow is for a row that is new, or keeps its place in the lists but for
+	// its state, as an order does: the indexes by owner and by time are left alone.
+	putRow = insertRow + `ON CONFLICT (kind, id) DO UPDATE SET version = excluded.version, state = excluded.state,
+		wake_at = excluded.wake_at, body = excluded.body
+		WHERE excluded.version > version AND owner = excluded.owner AND sort_ms = excluded.sort_ms`
+	// moveRow is for one that changes its place, or that there is a newer one of.
+	moveRow = insertRow + `ON CONFLICT (kind, id) DO UPDATE SET version = excluded.version, owner = excluded.owner, state = excluded.state,
 		sort_ms = excluded.sort_ms, wake_at = excluded.wake_at, body = excluded.body
 		WHERE excluded.version > version`
 	dueRows = selectRow + "INDEXED BY views_due WHERE wake_at > 0 AND wake_at <= ? ORDER BY wake_at, kind, id LIMIT ?"
@@ -50,11 +52,11 @@ func (s *Store) PutRows(ctx context.Context, rows []persistence.Row) error {
 
 func put(c *conn, r *persistence.Row) error {
 	version, body := int64(r.Version), bytesOrEmpty(r.Body) //nolint:gosec // bounded by CheckRow
-	changed, err := c.exec(changeRow, version, r.State, r.WakeAtMs, body, r.Kind, r.ID, r.Owner, r.SortMs)
+	changed, err := c.exec(putRow, r.Kind, r.ID, version, r.Owner, r.State, r.SortMs, r.WakeAtMs, body)
 	if err != nil || changed == 1 {
 		return err
 	}
-	_, err = c.exec(putRow, r.Kind, r.ID, version, r.Owner, r.State, r.SortMs, r.WakeAtMs, body)
+	_, err = c.exec(moveRow, r.Kind, r.ID, version, r.Owner, r.State, r.SortMs, r.WakeAtMs, body)
 	return err
 }
 

@@ -4,6 +4,7 @@
 package shop
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -198,6 +199,24 @@ func JudgePlaceOrder(status int, after time.Duration, body []byte) Answer {
 	}
 	return Answer{Kind: Accepted, Order: order}
 }
+
+// JudgePlaced is JudgePlaceOrder for load whose orders nobody looks at: an
+// order that holds its stock is recognised without being decoded, so that the
+// generator leaves more of the machine to what it measures.
+func JudgePlaced(status int, after time.Duration, body []byte) Answer {
+	if status == 200 && bytes.HasPrefix(body, []byte(placedPrefix)) && bytes.HasSuffix(body, []byte(placedSuffix)) && bytes.Contains(body, []byte(placedState)) {
+		return Answer{Kind: Accepted}
+	}
+	return JudgePlaceOrder(status, after, body)
+}
+
+// What an answer to AppendPlaceOrder begins with, ends with and has when the
+// order holds its stock.
+const (
+	placedPrefix = `{"data":{"placeOrder":{"order":{"id":"`
+	placedSuffix = `"rejection":null},"userErrors":[]}}}`
+	placedState  = `","state":"RESERVED","total":{"amount":`
+)
 
 // JudgeOrder reads the answer to AppendOrder. An order that is not there is a
 // refusal with the reason NOT_FOUND.

@@ -50,6 +50,13 @@ func TestJudgePlaceOrder(t *testing.T) {
 		if diff := cmp.Diff(c.want, JudgePlaceOrder(c.status, c.after, []byte(c.body))); diff != "" {
 			t.Errorf("%s: %s", c.name, diff)
 		}
+		want := c.want
+		if want.Kind == Accepted {
+			want.Order = nil
+		}
+		if diff := cmp.Diff(want, JudgePlaced(c.status, c.after, []byte(c.body))); diff != "" {
+			t.Errorf("%s, not looked at: %s", c.name, diff)
+		}
 	}
 }
 
