@@ -68,6 +68,8 @@ var access = []struct {
 	{"Mutation.markUnavailable", `mutation { it: markUnavailable(input: {idempotencyKey: "k", sku: "A", quantity: 1, reason: "r"}) { userErrors { code } } }`, mustLogIn, isForbidden, isForbidden, done, done, mustLogIn},
 	{"Mutation.placeOrder", `mutation { it: placeOrder(input: {idempotencyKey: "k", lines: [{sku: "A", quantity: 1}]}) { userErrors { code } } }`, mustLogIn, done, notFound, done, done, mustLogIn},
 	{"Mutation.payOrder", `mutation { it: payOrder(input: {idempotencyKey: "k", orderId: "` + anOrder + `", paymentToken: "t"}) { order { id } userErrors { code } } }`, mustLogIn, done, notFound, done, done, mustLogIn},
+	{"Mutation.fulfilOrder", `mutation { it: fulfilOrder(input: {idempotencyKey: "k", orderId: "` + anOrder + `"}) { order { id } userErrors { code } } }`, mustLogIn, isForbidden, isForbidden, done, done, mustLogIn},
+	{"Mutation.refundOrder", `mutation { it: refundOrder(input: {idempotencyKey: "k", orderId: "` + anOrder + `"}) { order { id } userErrors { code } } }`, mustLogIn, isForbidden, isForbidden, done, done, mustLogIn},
 	{"Mutation.cancelOrder", `mutation { it: cancelOrder(input: {orderId: "` + anOrder + `"}) { order { id } userErrors { code } } }`, mustLogIn, done, notFound, done, done, mustLogIn},
 }
 

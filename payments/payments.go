@@ -27,10 +27,15 @@ type Provider interface {
 	// declined), or sends the shopper to the provider first; in that case it
 	// may be asked again, and then says what has become of it.
 	Authorize(ctx context.Context, cmd *paymentpb.Authorize) (*paymentpb.AuthorizeReply, error)
-	// Capture takes what was authorized.
+	// Lookup says what has become of an attempt that was sent to the shopper.
+	Lookup(ctx context.Context, cmd *paymentpb.Lookup) (*paymentpb.AuthorizeReply, error)
+	// Capture takes what was authorized. That it never will is an answer.
 	Capture(ctx context.Context, cmd *paymentpb.Capture) (*paymentpb.CaptureReply, error)
 	// Void lets go of what was, or may have been, authorized.
 	Void(ctx context.Context, cmd *paymentpb.Void) (*paymentpb.VoidReply, error)
+	// Refund gives some of what was captured back. It is idempotent by its number
+	// as well. That it is refused is an answer.
+	Refund(ctx context.Context, cmd *paymentpb.Refund) (*paymentpb.RefundReply, error)
 }
 
 var (
@@ -38,6 +43,8 @@ var (
 	ErrUnavailable = errors.New("payment provider unavailable")
 	// ErrInvalid: the command cannot be one of an order's.
 	ErrInvalid = errors.New("payment command is invalid")
+	// ErrUnknownOrder: there is no such order.
+	ErrUnknownOrder = errors.New("payment is of an unknown order")
 	// ErrState: the attempt is not in a state in which this can be done.
 	ErrState = errors.New("payment is in another state")
 )
@@ -56,6 +63,22 @@ func (p Port) Call(ctx context.Context, to entity.Address, cmd proto.Message) (p
 			reply, err := p.Provider.Authorize(ctx, c)
 			if err == nil && !decided(reply) {
 				return nil, fmt.Errorf("%w: it answered with status %v", ErrUnavailable, reply.GetStatus())
+			}
+			return reply, err
+		})
+	case *paymentpb.Lookup:
+		return answered(to, c, func() (*paymentpb.AuthorizeReply, error) {
+			reply, err := p.Provider.Lookup(ctx, c)
+			if err == nil && !decided(reply) {
+				return nil, fmt.Errorf("%w: it answered with status %v", ErrUnavailable, reply.GetStatus())
+			}
+			return reply, err
+		})
+	case *paymentpb.Refund:
+		return answered(to, c, func() (*paymentpb.RefundReply, error) {
+			reply, err := p.Provider.Refund(ctx, c)
+			if err == nil && reply.GetStatus() == paymentpb.RefundReply_STATUS_UNSPECIFIED {
+				return nil, fmt.Errorf("%w: it answered a refund with nothing", ErrUnavailable)
 			}
 			return reply, err
 		})

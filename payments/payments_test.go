@@ -28,6 +28,14 @@ func capture() *paymentpb.Capture {
 	return &paymentpb.Capture{OrderId: "ord_1", Attempt: 1, Amount: eur(1990), Reference: reference(attemptID{"ord_1", 1})}
 }
 
+func refund(number, minor int64) *paymentpb.Refund {
+	return &paymentpb.Refund{OrderId: "ord_1", Attempt: 1, Number: number, Amount: eur(minor), Reference: reference(attemptID{"ord_1", 1})}
+}
+
+func lookup() *paymentpb.Lookup {
+	return &paymentpb.Lookup{OrderId: "ord_1", Attempt: 1, Reference: reference(attemptID{"ord_1", 1})}
+}
+
 func void() *paymentpb.Void { return &paymentpb.Void{OrderId: "ord_1", Attempt: 1} }
 
 func TestTokens(t *testing.T) {
@@ -125,6 +133,18 @@ func TestAttempts(t *testing.T) {
 		{"void what is captured", []any{authorize(TokenOK), capture(), void()}, ErrState},
 		{"capture another amount", []any{authorize(TokenOK), other(func(c *paymentpb.Capture) { c.Amount = eur(1) })}, ErrInvalid},
 		{"capture by another name", []any{authorize(TokenOK), other(func(c *paymentpb.Capture) { c.Reference = "sim_" })}, ErrInvalid},
+		{"refund", []any{authorize(TokenOK), capture(), refund(1, 1990)}, nil},
+		{"refund twice", []any{authorize(TokenOK), capture(), refund(1, 1990), refund(1, 1990)}, nil},
+		{"refund in parts", []any{authorize(TokenOK), capture(), refund(1, 990), refund(3, 1000)}, nil},
+		{"refund more than was taken", []any{authorize(TokenOK), capture(), refund(1, 990), refund(2, 1001)}, ErrState},
+		{"refund before capture", []any{authorize(TokenOK), refund(1, 1)}, ErrState},
+		{"refund what is voided", []any{authorize(TokenOK), void(), refund(1, 1)}, ErrState},
+		{"refund after restart", []any{refund(1, 1)}, nil},
+		{"refund another amount", []any{authorize(TokenOK), capture(), refund(1, 2), refund(1, 1)}, ErrInvalid},
+		{"refund without a number", []any{authorize(TokenOK), capture(), refund(0, 2)}, ErrInvalid},
+		{"look up", []any{authorize(TokenRequiresAction), lookup()}, nil},
+		{"look up after restart", []any{lookup()}, nil},
+		{"look up another", []any{authorize(TokenRequiresAction), &paymentpb.Lookup{OrderId: "ord_1", Attempt: 1, Reference: "x"}}, ErrInvalid},
 		{"another token", []any{authorize(TokenOK), authorize(TokenDecline)}, ErrInvalid},
 		{"another amount", []any{authorize(TokenOK), dearer}, ErrInvalid},
 	}
@@ -164,21 +184,24 @@ func TestAct(t *testing.T) {
 		false: paymentpb.AuthorizeReply_STATUS_DECLINED,
 	} {
 		s := NewSimulator()
-		if err := s.Act("ord_1", 1, agree); !errors.Is(err, ErrState) {
+		if err := s.Act(t.Context(), "ord_1", 1, agree); !errors.Is(err, ErrState) {
 			t.Errorf("before anything was asked: %v", err)
 		}
 		if _, err := s.Authorize(t.Context(), authorize(TokenRequiresAction)); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Act("ord_1", 1, agree); err != nil {
+		if err := s.Act(t.Context(), "ord_1", 1, agree); err != nil {
 			t.Fatal(err)
 		}
 		for range 2 {
 			if reply, err := s.Authorize(t.Context(), authorize(TokenRequiresAction)); err != nil || reply.GetStatus() != want {
 				t.Errorf("%v, %v", reply, err)
 			}
+			if reply, err := s.Lookup(t.Context(), lookup()); err != nil || reply.GetStatus() != want {
+				t.Errorf("looked up: %v, %v", reply, err)
+			}
 		}
-		if err := s.Act("ord_1", 1, !agree); !errors.Is(err, ErrState) {
+		if err := s.Act(t.Context(), "ord_1", 1, !agree); !errors.Is(err, ErrState) {
 			t.Errorf("twice: %v", err)
 		}
 	}
@@ -206,6 +229,45 @@ func TestSlow(t *testing.T) {
 			t.Errorf("again: %v after %v", err, time.Since(start))
 		}
 	})
+}
+
+// TestLostAnswer: the money is reserved, nobody hears of it, and the same again
+// says so.
+func TestLostAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := NewSimulator()
+		if reply, err := s.Authorize(t.Context(), authorize(TokenTimeout)); !errors.Is(err, ErrUnavailable) {
+			t.Fatalf("%v, %v", reply, err)
+		}
+		if reply, err := s.Authorize(t.Context(), authorize(TokenTimeout)); err != nil || reply.GetStatus() != paymentpb.AuthorizeReply_STATUS_AUTHORIZED {
+			t.Errorf("again: %v, %v", reply, err)
+		}
+	})
+}
+
+// TestNotices: news come before the answer, as often as the token says, and
+// again when they were not taken.
+func TestNotices(t *testing.T) {
+	for token, want := range map[string]int{TokenOK: 0, TokenWebhookFirst: 1, TokenWebhookTwice: 2} {
+		told, broken := 0, true
+		s := NewSimulator(WithNotices(func(_ context.Context, order string, attempt int64) error {
+			if order != "ord_1" || attempt != 1 {
+				t.Errorf("told of payment %d of %s", attempt, order)
+			}
+			if broken {
+				return errors.New("not now")
+			}
+			told++
+			return nil
+		}))
+		if reply, err := s.Authorize(t.Context(), authorize(token)); (err == nil) != (want == 0) {
+			t.Fatalf("%s: answered before its notice was taken: %v, %v", token, reply, err)
+		}
+		broken = false
+		if _, err := s.Authorize(t.Context(), authorize(token)); err != nil || told != want {
+			t.Errorf("%s: told %d times, %v", token, told, err)
+		}
+	}
 }
 
 func TestMemoryIsBounded(t *testing.T) {

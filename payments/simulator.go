@@ -51,7 +51,8 @@ const (
 // what was declined, voids what was captured, asks under one attempt for
 // another amount.
 type Simulator struct {
-	slow time.Duration
+	slow   time.Duration
+	notify Notify
 
 	mu       sync.Mutex
 	attempts map[attemptID]*attempt
@@ -71,7 +72,10 @@ type attempt struct {
 	readyAt  time.Time // of TokenSlow
 	status   paymentpb.AuthorizeReply_Status
 	captured bool
+	taken    int64 // captured
 	voided   bool
+	lost     bool            // an answer, of TokenTimeout
+	refunds  map[int64]int64 // by number
 }
 
 // SimulatorOption changes a Simulator from what it is by default.
@@ -106,12 +110,28 @@ func (s *Simulator) Authorize(ctx context.Context, cmd *paymentpb.Authorize) (*p
 	if err := waitUntil(ctx, readyAt); err != nil {
 		return nil, err
 	}
-	return s.outcome(cmd), nil
+	id := attemptID{cmd.GetOrderId(), cmd.GetAttempt()}
+	if cmd.GetToken() == TokenTimeout {
+		if err := s.loseAnswer(ctx, id); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.sendNotices(ctx, id, noticesOf(cmd.GetToken())); err != nil {
+		return nil, err
+	}
+	return s.outcome(id, cmd.GetToken()), nil
 }
 
 // Act is what the shopper does at the provider's page of an attempt with
-// TokenRequiresAction: agree, or not.
-func (s *Simulator) Act(orderID string, number int64, agree bool) error {
+// TokenRequiresAction: agree, or not. There is a notice of it.
+func (s *Simulator) Act(ctx context.Context, orderID string, number int64, agree bool) error {
+	if err := s.act(orderID, number, agree); err != nil {
+		return err
+	}
+	return s.sendNotices(ctx, attemptID{orderID, number}, 1)
+}
+
+func (s *Simulator) act(orderID string, number int64, agree bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a := s.attempts[attemptID{orderID, number}]
@@ -147,7 +167,7 @@ func (s *Simulator) Capture(_ context.Context, cmd *paymentpb.Capture) (*payment
 	case known && a.amount != amountOf(cmd.GetAmount()):
 		return nil, fmt.Errorf("%w: payment %d of order %q is authorized for another amount", ErrInvalid, id.number, id.order)
 	}
-	a.captured = true
+	a.captured, a.taken = true, cmd.GetAmount().GetMinorUnits()
 	return &paymentpb.CaptureReply{}, nil
 }
 
@@ -185,11 +205,10 @@ func (s *Simulator) begin(cmd *paymentpb.Authorize) (readyAt time.Time, err erro
 	return a.readyAt, nil
 }
 
-func (s *Simulator) outcome(cmd *paymentpb.Authorize) *paymentpb.AuthorizeReply {
-	id := attemptID{cmd.GetOrderId(), cmd.GetAttempt()}
+func (s *Simulator) outcome(id attemptID, token string) *paymentpb.AuthorizeReply {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	status, why := statusOf(cmd.GetToken()), declineReason(cmd.GetToken())
+	status, why := statusOf(token), declineReason(token)
 	if a := s.attempts[id]; a != nil {
 		status = a.status
 		if a.voided {

@@ -30,6 +30,12 @@ func Decide(s *State, cmd proto.Message, now time.Time, heard map[string]proto.M
 		return d.pay(c, heard)
 	case *orderpb.Cancel:
 		return d.cancel(c)
+	case *orderpb.Fulfil:
+		return d.fulfil(c)
+	case *orderpb.Refund:
+		return d.refund(c)
+	case *orderpb.PaymentNotice:
+		return d.noticed(c, heard)
 	case *orderpb.Get:
 		return d.get(c)
 	case *commonpb.Tick:
@@ -65,7 +71,7 @@ func (d *draft) add(e *orderpb.Event) {
 func (s *State) clone() *State {
 	c := *s
 	c.lines, c.keys = slices.Clone(s.lines), slices.Clone(s.keys)
-	c.toVoid, c.history = slices.Clone(s.toVoid), slices.Clone(s.history)
+	c.toVoid, c.history, c.moves = slices.Clone(s.toVoid), slices.Clone(s.history), slices.Clone(s.moves)
 	return &c
 }
 
@@ -100,10 +106,12 @@ func (d *draft) cancel(c *orderpb.Cancel) Decision {
 		return d.refuse(refuse(commonpb.Reason_REASON_INVALID, "reason has at most "+strconv.Itoa(maxReasonRunes)+" characters", "reason"))
 	case s.status == orderpb.Status_STATUS_CANCELLED && s.holding():
 		return d.wait()
-	case s.status == orderpb.Status_STATUS_CANCELLED:
+	case s.status == orderpb.Status_STATUS_CANCELLED && !s.sold():
 		return d.answer(nil)
 	case s.status == orderpb.Status_STATUS_PAYING && !s.open():
 		return d.answer(inProgress("a payment is under way: cancel when it has been answered"))
+	case s.sold():
+		return d.answer(refuse(commonpb.Reason_REASON_ILLEGAL_TRANSITION, "the order is paid: it is not cancelled, the shop refunds it"))
 	case !s.open():
 		return d.answer(illegal(s.status, orderpb.Status_STATUS_CANCELLED))
 	}

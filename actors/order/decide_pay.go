@@ -54,6 +54,8 @@ func (d *draft) paidBefore(k *paymentKey, heard map[string]proto.Message) Decisi
 		return d.wait()
 	case s.status == orderpb.Status_STATUS_EXPIRED:
 		return d.answer(holdExpired())
+	case s.sold():
+		return d.answer(nil)
 	case s.status == orderpb.Status_STATUS_CANCELLED && s.rejection != nil:
 		return d.answer(s.rejection)
 	case s.status == orderpb.Status_STATUS_CANCELLED:
@@ -63,7 +65,7 @@ func (d *draft) paidBefore(k *paymentKey, heard map[string]proto.Message) Decisi
 }
 
 func (d *draft) askedAgain(heard map[string]proto.Message) Decision {
-	ask := d.s.authorizeAsk()
+	ask := d.s.lookupAsk()
 	reply, ok := heard[ask.Key]
 	if !ok {
 		return Decision{Events: d.events, Asks: []Ask{ask}}
@@ -71,6 +73,26 @@ func (d *draft) askedAgain(heard map[string]proto.Message) Decision {
 	if d.authorized(reply) {
 		return d.wait()
 	}
+	return d.answer(nil)
+}
+
+// noticed is that the provider has news of an attempt. Of one that waits for the
+// shopper the provider is asked; one that the provider is being asked about
+// already, or that is decided, needs nothing.
+func (d *draft) noticed(c *orderpb.PaymentNotice, heard map[string]proto.Message) Decision {
+	s := d.s
+	if !s.placed() {
+		return d.refuse(notFound())
+	}
+	if c.GetAttempt() != s.payment.attempt || s.status != orderpb.Status_STATUS_PAYING || !s.open() {
+		return d.answer(nil)
+	}
+	ask := s.lookupAsk()
+	reply, ok := heard[ask.Key]
+	if !ok {
+		return Decision{Events: d.events, Asks: []Ask{ask}}
+	}
+	d.authorized(reply)
 	return d.answer(nil)
 }
 

@@ -36,6 +36,9 @@ func Evolve(s *State, e *orderpb.Event) {
 		s.evolvePaymentVoided(v.PaymentVoided)
 	case *orderpb.Event_Cancelled:
 		s.rejection = v.Cancelled.GetRefusal()
+		if s.status == orderpb.Status_STATUS_CONFIRMED {
+			s.setLines(orderpb.LineStatus_LINE_STATUS_HELD) // to be taken back
+		}
 		s.end(orderpb.Status_STATUS_CANCELLED, v.Cancelled.GetReason(), atMs)
 	case *orderpb.Event_Expired:
 		s.end(orderpb.Status_STATUS_EXPIRED, "not paid in time", atMs)
@@ -43,6 +46,16 @@ func Evolve(s *State, e *orderpb.Event) {
 	case *orderpb.Event_HoldsReleased:
 		s.require(s.holding(), "released without holding")
 		s.setLines(orderpb.LineStatus_LINE_STATUS_NONE)
+	case *orderpb.Event_Fulfilled:
+		s.evolveFulfilled(v.Fulfilled, atMs)
+	case *orderpb.Event_RefundRequested:
+		s.evolveRefundRequested(v.RefundRequested, atMs)
+	case *orderpb.Event_Refunded:
+		s.evolveRefunded(v.Refunded, atMs)
+	case *orderpb.Event_RefundRefused:
+		s.evolveRefundRefused(v.RefundRefused, atMs)
+	case *orderpb.Event_UnitsMoved:
+		s.evolveUnitsMoved(v.UnitsMoved)
 	default:
 		s.require(false, "unknown event")
 	}
@@ -89,7 +102,7 @@ func (s *State) evolvePaymentRequested(e *orderpb.PaymentRequested, atMs int64) 
 	s.require(e.GetAttempt() == s.payment.attempt+1, "an attempt out of order")
 	s.abandonPayment()
 	s.keys = append(s.keys, paymentKey{key: e.GetIdempotencyKey(), inputHash: e.GetInputHash(), attempt: e.GetAttempt()})
-	s.payment = payment{status: orderpb.PaymentStatus_PAYMENT_STATUS_PENDING, attempt: e.GetAttempt(), token: e.GetToken()}
+	s.payment = payment{status: orderpb.PaymentStatus_PAYMENT_STATUS_PENDING, attempt: e.GetAttempt(), token: e.GetToken(), requestedAtMs: atMs}
 	if s.status != orderpb.Status_STATUS_PAYING {
 		s.enter(orderpb.Status_STATUS_PAYING, "", atMs)
 	}
@@ -156,7 +169,7 @@ func (s *State) evolvePaymentVoided(e *orderpb.PaymentVoided) {
 // reserved is to be voided; its lines stay as they are.
 func (s *State) end(status orderpb.Status, reason string, atMs int64) {
 	s.require(s.open() && s.rejection == nil || s.undeliverable(), "ended at the wrong moment")
-	if s.status == orderpb.Status_STATUS_PAYING {
+	if s.status == orderpb.Status_STATUS_PAYING || s.status == orderpb.Status_STATUS_CONFIRMED {
 		s.toVoid = append(s.toVoid, openAttempt{s.payment.attempt, s.payment.reference})
 	}
 	s.payment.token, s.payment.nextActionURL = "", ""
@@ -165,16 +178,26 @@ func (s *State) end(status orderpb.Status, reason string, atMs int64) {
 }
 
 // undeliverable: the money is authorized, and a refusal says why the units
-// cannot be had.
+// cannot be had, or why the money cannot after all.
 func (s *State) undeliverable() bool {
-	return s.rejection != nil && s.status == orderpb.Status_STATUS_PAYING && s.payment.status == orderpb.PaymentStatus_PAYMENT_STATUS_AUTHORIZED
+	paid := s.status == orderpb.Status_STATUS_PAYING || s.status == orderpb.Status_STATUS_CONFIRMED
+	return s.rejection != nil && paid && s.payment.status == orderpb.PaymentStatus_PAYMENT_STATUS_AUTHORIZED
 }
 
 // enter changes the status and notes it in the history.
 func (s *State) enter(status orderpb.Status, reason string, atMs int64) {
+	s.enterTracked(status, reason, "", atMs)
+}
+
+func (s *State) enterTracked(status orderpb.Status, reason, tracking string, atMs int64) {
 	s.require(slices.Contains(AllowedTransitions(s.status), status), "there is no way to this status")
 	s.status = status
-	s.history = append(s.history, change{version: s.version, status: status, reason: reason, atMs: atMs})
+	s.note(reason, tracking, atMs)
+}
+
+// note is a line of history in the status that the order has.
+func (s *State) note(reason, tracking string, atMs int64) {
+	s.history = append(s.history, change{version: s.version, status: s.status, reason: reason, tracking: tracking, atMs: atMs})
 }
 
 func (s *State) setLines(status orderpb.LineStatus) {

@@ -51,7 +51,21 @@ func TestGoldenEvents(t *testing.T) {
 		"payment_voided":   {Event: &orderpb.Event_PaymentVoided{PaymentVoided: &orderpb.PaymentVoided{Attempt: 1}}},
 		"cancelled":        {Event: &orderpb.Event_Cancelled{Cancelled: &orderpb.Cancelled{Reason: "changed my mind", ActorId: "usr_1", Refusal: refusal}}},
 		"expired":          {Event: &orderpb.Event_Expired{Expired: &orderpb.Expired{}}},
-		"holds_released":   {Event: &orderpb.Event_HoldsReleased{HoldsReleased: &orderpb.HoldsReleased{}}},
+		"fulfilled": {Event: &orderpb.Event_Fulfilled{Fulfilled: &orderpb.Fulfilled{
+			Number: 1, IdempotencyKey: "f1", InputHash: []byte("0123456789abcdef0123456789abcdef"), Lines: []*orderpb.MovedLine{{Line: 1, Sku: "B", Quantity: 2}},
+			Tracking: "T-1", ActorId: "usr_s", Complete: true,
+		}}},
+		"refund_requested": {Event: &orderpb.Event_RefundRequested{RefundRequested: &orderpb.RefundRequested{
+			Number: 2, IdempotencyKey: "r1", InputHash: []byte("0123456789abcdef0123456789abcdef"), Amount: eur(500), Restock: true, Reason: "broken", ActorId: "usr_s",
+			Lines: []*orderpb.MovedLine{{Line: 1, Sku: "B", Quantity: 2, Unfulfilled: 1}},
+		}}},
+		"refunded": {Event: &orderpb.Event_Refunded{Refunded: &orderpb.Refunded{
+			Number: 2, Lines: []*orderpb.MovedLine{{Line: 1, Sku: "B", Quantity: 2, Unfulfilled: 1}}, Amount: eur(500), Total: eur(750),
+			Reference: "re_1", Reason: "broken", Restock: true,
+		}}},
+		"refund_refused": {Event: &orderpb.Event_RefundRefused{RefundRefused: &orderpb.RefundRefused{Number: 2, Reason: "no balance"}}},
+		"units_moved":    {Event: &orderpb.Event_UnitsMoved{UnitsMoved: &orderpb.UnitsMoved{Number: 2}}},
+		"holds_released": {Event: &orderpb.Event_HoldsReleased{HoldsReleased: &orderpb.HoldsReleased{}}},
 	}
 	fields := (&orderpb.Event{}).ProtoReflect().Descriptor().Oneofs().ByName("event").Fields()
 	for i := range fields.Len() {
@@ -69,16 +83,26 @@ func TestGoldenEvents(t *testing.T) {
 
 // TestGoldenSnapshot: a stored snapshot of an earlier build is read as well.
 func TestGoldenSnapshot(t *testing.T) {
-	s := inState(t, "acting")
-	decide(t, s, pay("p2", "tok2"), t0, nil)
-	path := filepath.Join("testdata", "snapshot.binpb")
-	goldenFile(t, path, Snapshot(s), &orderpb.Order{})
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Restore(s.id, b); err != nil {
-		t.Error(err)
+	acting := inState(t, "acting")
+	decide(t, acting, pay("p2", "tok2"), t0, nil)
+	first := Snapshot(acting).(*orderpb.Order)
+	first.Payment.RequestedAtMs = 0 // snapshots did not have it yet
+	moving := then(t, "partly refunded", refund("r2", false, "A", 1, "B", 1))
+	follow(t, moving, t0, grant)
+	for name, want := range map[string]proto.Message{"snapshot.binpb": first, "snapshot-moves.binpb": Snapshot(moving)} {
+		path := filepath.Join("testdata", name)
+		goldenFile(t, path, want, &orderpb.Order{})
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := Restore(acting.id, b)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if diff := cmp.Diff(want, Snapshot(s), protocmp.Transform()); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
 	}
 }
 

@@ -47,6 +47,27 @@ func pay(key, token string) *orderpb.Pay {
 	return &orderpb.Pay{Actor: owner, IdempotencyKey: key, PaymentToken: token}
 }
 
+// fulfil is by the staff, of all that is left or of SKUs and quantities.
+func fulfil(key string, of ...any) *orderpb.Fulfil {
+	return &orderpb.Fulfil{Actor: staff, IdempotencyKey: key, Tracking: "T-1", Lines: quantities(of)}
+}
+
+func refund(key string, restock bool, of ...any) *orderpb.Refund {
+	return &orderpb.Refund{Actor: staff, IdempotencyKey: key, Restock: restock, Reason: "broken", Lines: quantities(of)}
+}
+
+func quantities(of []any) []*orderpb.LineQuantity {
+	var lines []*orderpb.LineQuantity
+	for i := 0; i+1 < len(of); i += 2 {
+		lines = append(lines, &orderpb.LineQuantity{Sku: of[i].(string), Quantity: int64(of[i+1].(int))})
+	}
+	return lines
+}
+
+func notRefunded() *paymentpb.RefundReply {
+	return &paymentpb.RefundReply{Status: paymentpb.RefundReply_STATUS_REFUSED, RefuseReason: "no balance"}
+}
+
 // held is a SKU's answer that grants the units: at 10.00 EUR, version 7.
 func held() *skupb.ReserveReply {
 	return &skupb.ReserveReply{Version: 7, UnitPrice: eur(1000), Name: "Shoe", ExpiresAtMs: t0.Add(hold).UnixMilli()}
@@ -127,6 +148,8 @@ func (a answers) to(t testing.TB, asks []Ask) map[string]proto.Message {
 var grant = answers{
 	"reserve": held(), "confirm": confirmedAt(9), "release": &skupb.ReleaseReply{},
 	"authorize": authorized(), "capture": &paymentpb.CaptureReply{}, "void": &paymentpb.VoidReply{},
+	"lookup": authorized(), "refund": &paymentpb.RefundReply{Status: paymentpb.RefundReply_STATUS_REFUNDED, Reference: "re"},
+	"fulfil": &skupb.FulfilReply{}, "return": &skupb.ReturnReply{},
 }
 
 // but is the same answers with others in some places.
@@ -202,6 +225,7 @@ func statusName(s *State) string {
 // and nothing has been decided since.
 var stateNames = []string{
 	"unknown", "reserved", "due", "rejected", "paying", "acting", "authorized", "declined", "confirmed", "cancelling", "cancelled", "undelivered", "expired",
+	"uncaptured", "fulfilling", "partly", "fulfilled", "refunding", "returning", "refunded", "partly refunded", "sent back", "unrefunded",
 }
 
 func inState(t testing.TB, name string) *State {
@@ -239,6 +263,34 @@ func inState(t testing.TB, name string) *State {
 	case "expired":
 		s = inState(t, "reserved")
 		decide(t, s, &commonpb.Tick{}, t0.Add(hold), nil)
+	case "uncaptured": // confirmed, and then not paid after all
+		s = inState(t, "paying")
+		settle(t, s, t0, grant.but("capture", &paymentpb.CaptureReply{Refused: "stolen"}))
+	case "fulfilling":
+		return then(t, "confirmed", fulfil("f1", "A", 1))
+	case "partly":
+		s = inState(t, "fulfilling")
+		settle(t, s, t0, grant)
+	case "fulfilled":
+		s = then(t, "partly", fulfil("f2"))
+		settle(t, s, t0, grant)
+	case "refunding": // the provider is asked
+		return then(t, "confirmed", refund("r1", true))
+	case "returning": // the SKUs are asked
+		s = inState(t, "refunding")
+		follow(t, s, t0, grant)
+	case "refunded":
+		s = inState(t, "returning")
+		settle(t, s, t0, grant)
+	case "partly refunded":
+		s = then(t, "partly", refund("r1", true, "B", 1))
+		settle(t, s, t0, grant)
+	case "sent back":
+		s = then(t, "fulfilled", refund("r1", true))
+		settle(t, s, t0, grant)
+	case "unrefunded":
+		s = inState(t, "refunding")
+		settle(t, s, t0, grant.but("refund", notRefunded()))
 	default:
 		t.Fatalf("no state %s", name)
 	}

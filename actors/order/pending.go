@@ -14,7 +14,8 @@ import (
 // Pending lists what the state wants of others, one stage at a time: an answer
 // about the money; then the units, committed or given back; then the money
 // itself, taken or let go of. Units never wait for the payment provider longer
-// than for its answer.
+// than for its answer. When the order is paid: what a fulfilment or a refund
+// wants, which is the money before the units.
 func Pending(s *State) []Ask {
 	switch {
 	case s.status == orderpb.Status_STATUS_PAYING && s.payment.status == orderpb.PaymentStatus_PAYMENT_STATUS_PENDING:
@@ -25,6 +26,8 @@ func Pending(s *State) []Ask {
 		return s.releaseAsks()
 	case s.status == orderpb.Status_STATUS_CONFIRMED && s.payment.status == orderpb.PaymentStatus_PAYMENT_STATUS_AUTHORIZED:
 		return []Ask{s.captureAsk()}
+	case s.move != nil:
+		return s.moveAsks()
 	default:
 		return s.voidAsks()
 	}
@@ -39,6 +42,14 @@ func attemptKey(what string, attempt int64) string {
 func (s *State) authorizeAsk() Ask {
 	return Ask{Key: attemptKey("authorize", s.payment.attempt), Kind: "payment", ID: s.id, Command: &paymentpb.Authorize{
 		OrderId: s.id, Attempt: s.payment.attempt, Amount: proto.CloneOf(s.total), Token: s.payment.token,
+		RequestedAtMs: s.payment.requestedAtMs,
+	}}
+}
+
+// lookupAsk asks about an attempt that waits for the shopper.
+func (s *State) lookupAsk() Ask {
+	return Ask{Key: attemptKey("lookup", s.payment.attempt), Kind: "payment", ID: s.id, Command: &paymentpb.Lookup{
+		OrderId: s.id, Attempt: s.payment.attempt, Reference: s.payment.reference,
 	}}
 }
 
@@ -95,7 +106,6 @@ func (d *draft) proceed(heard map[string]proto.Message) Decision {
 	if len(asks) == 0 {
 		return d.wait()
 	}
-	s := d.s
 	switch asks[0].Command.(type) {
 	case *paymentpb.Authorize:
 		d.authorized(heard[asks[0].Key])
@@ -105,13 +115,29 @@ func (d *draft) proceed(heard map[string]proto.Message) Decision {
 		// Whatever the SKU said: of units that it would not take back it holds none for long.
 		d.add(&orderpb.Event{Event: &orderpb.Event_HoldsReleased{HoldsReleased: &orderpb.HoldsReleased{}}})
 	case *paymentpb.Capture:
-		if _, ok := heard[asks[0].Key].(*paymentpb.CaptureReply); ok {
-			d.add(&orderpb.Event{Event: &orderpb.Event_PaymentCaptured{PaymentCaptured: &orderpb.PaymentCaptured{Amount: s.payment.authorized}}})
-		}
+		d.captured(heard[asks[0].Key])
+	case *paymentpb.Refund:
+		d.refunded(heard[asks[0].Key])
+	case *skupb.Fulfil, *skupb.Return:
+		d.unitsMoved(asks, heard)
 	case *paymentpb.Void:
 		d.voided(asks, heard)
 	}
 	return d.wait()
+}
+
+// captured: the money is the shop's; or it never will be although it was
+// authorized, and the units are taken back.
+func (d *draft) captured(heard proto.Message) {
+	reply, ok := heard.(*paymentpb.CaptureReply)
+	switch {
+	case !ok:
+	case reply.GetRefused() != "":
+		refusal := refuse(commonpb.Reason_REASON_PAYMENT_DECLINED, "the money was promised and then not given ("+reply.GetRefused()+"): place a new order")
+		d.add(&orderpb.Event{Event: &orderpb.Event_Cancelled{Cancelled: &orderpb.Cancelled{Reason: "confirmed, but the money was not given", Refusal: refusal}}})
+	default:
+		d.add(&orderpb.Event{Event: &orderpb.Event_PaymentCaptured{PaymentCaptured: &orderpb.PaymentCaptured{Amount: d.s.payment.authorized}}})
+	}
 }
 
 // confirmed: every line is committed, or the order is cancelled.

@@ -17,6 +17,13 @@ func Snapshot(s *State) proto.Message {
 	o.IdempotencyKey, o.HoldMs = s.idempotencyKey, s.holdMs
 	o.InputHash = slices.Clone(s.inputHash)
 	o.Payment.Token = s.payment.token
+	o.Payment.RequestedAtMs = s.payment.requestedAtMs
+	for _, k := range s.moves {
+		o.Moves = append(o.Moves, &orderpb.MoveKey{
+			IdempotencyKey: k.key, InputHash: slices.Clone(k.inputHash), Number: k.number, Refusal: proto.CloneOf(k.refusal),
+		})
+	}
+	o.OpenMove = s.move.message()
 	for _, k := range s.keys {
 		o.PaymentKeys = append(o.PaymentKeys, &orderpb.PaymentKey{
 			IdempotencyKey: k.key, InputHash: slices.Clone(k.inputHash), Attempt: k.attempt, Refusal: proto.CloneOf(k.refusal),
@@ -26,6 +33,18 @@ func Snapshot(s *State) proto.Message {
 		o.ToVoid = append(o.ToVoid, &orderpb.OpenAttempt{Attempt: v.attempt, Reference: v.reference})
 	}
 	return o
+}
+
+// message is a copy; nil of none.
+func (m *openMove) message() *orderpb.OpenMove {
+	if m == nil {
+		return nil
+	}
+	out := &orderpb.OpenMove{Number: m.number, Refund: proto.CloneOf(m.refund), Refunded: m.refunded, RequestedAtMs: m.requestedAtMs}
+	for _, l := range m.lines {
+		out.Lines = append(out.Lines, proto.CloneOf(l))
+	}
+	return out
 }
 
 // shown is the order for people: without keys, hashes and payment tokens.
@@ -47,6 +66,7 @@ func (s *State) shown() *orderpb.Order {
 			Reference:     s.payment.reference,
 			Authorized:    money(s.payment.authorized),
 			Captured:      money(s.payment.captured),
+			Refunded:      money(s.payment.refunded),
 			NextActionUrl: s.payment.nextActionURL,
 			DeclineReason: s.payment.declineReason,
 		},
@@ -55,11 +75,11 @@ func (s *State) shown() *orderpb.Order {
 		l := &s.lines[i]
 		o.Lines = append(o.Lines, &orderpb.Line{
 			Sku: l.sku, Name: l.name, Quantity: l.quantity, UnitPrice: money(l.unitPrice), ExpectedPrice: money(l.expectedPrice),
-			SkuVersion: l.skuVersion, Status: l.status,
+			SkuVersion: l.skuVersion, Status: l.status, Fulfilled: l.fulfilled, Refunded: l.refunded, Withdrawn: l.withdrawn,
 		})
 	}
 	for _, h := range s.history {
-		o.History = append(o.History, &orderpb.Change{Version: h.version, Status: h.status, Reason: h.reason, AtMs: h.atMs})
+		o.History = append(o.History, &orderpb.Change{Version: h.version, Status: h.status, Reason: h.reason, AtMs: h.atMs, Tracking: h.tracking})
 	}
 	return o
 }
@@ -89,13 +109,13 @@ func Restore(id string, snapshot []byte) (*State, error) {
 		placedAtMs: o.GetPlacedAtMs(), expiresAtMs: o.GetExpiresAtMs(), total: o.GetTotal(), rejection: o.GetRejection(),
 		payment: payment{
 			status: p.GetStatus(), attempt: p.GetAttempt(), token: p.GetToken(), provider: p.GetProvider(), reference: p.GetReference(),
-			authorized: p.GetAuthorized(), captured: p.GetCaptured(), nextActionURL: p.GetNextActionUrl(), declineReason: p.GetDeclineReason(),
+			authorized: p.GetAuthorized(), captured: p.GetCaptured(), refunded: p.GetRefunded(), requestedAtMs: p.GetRequestedAtMs(), nextActionURL: p.GetNextActionUrl(), declineReason: p.GetDeclineReason(),
 		},
 	}
 	for _, l := range o.GetLines() {
 		s.lines = append(s.lines, line{
 			sku: l.GetSku(), quantity: l.GetQuantity(), expectedPrice: l.GetExpectedPrice(), name: l.GetName(), unitPrice: l.GetUnitPrice(),
-			skuVersion: l.GetSkuVersion(), status: l.GetStatus(),
+			skuVersion: l.GetSkuVersion(), status: l.GetStatus(), fulfilled: l.GetFulfilled(), refunded: l.GetRefunded(), withdrawn: l.GetWithdrawn(),
 		})
 	}
 	for _, k := range o.GetPaymentKeys() {
@@ -105,7 +125,13 @@ func Restore(id string, snapshot []byte) (*State, error) {
 		s.toVoid = append(s.toVoid, openAttempt{v.GetAttempt(), v.GetReference()})
 	}
 	for _, h := range o.GetHistory() {
-		s.history = append(s.history, change{h.GetVersion(), h.GetStatus(), h.GetReason(), h.GetAtMs()})
+		s.history = append(s.history, change{h.GetVersion(), h.GetStatus(), h.GetReason(), h.GetAtMs(), h.GetTracking()})
+	}
+	for _, k := range o.GetMoves() {
+		s.moves = append(s.moves, moveKey{key: k.GetIdempotencyKey(), inputHash: k.GetInputHash(), number: k.GetNumber(), refusal: k.GetRefusal()})
+	}
+	if m := o.GetOpenMove(); m != nil {
+		s.move = &openMove{number: m.GetNumber(), lines: m.GetLines(), refund: m.GetRefund(), refunded: m.GetRefunded(), requestedAtMs: m.GetRequestedAtMs()}
 	}
 	if err := check(s); err != nil {
 		return nil, fmt.Errorf("restore order %q: %w", id, err)
@@ -123,7 +149,7 @@ func check(s *State) error {
 	}
 	reserved := s.status == orderpb.Status_STATUS_RESERVED
 	paying := s.status == orderpb.Status_STATUS_PAYING
-	confirmed := s.status == orderpb.Status_STATUS_CONFIRMED
+	confirmed := s.sold()
 	ended := s.status == orderpb.Status_STATUS_CANCELLED || s.status == orderpb.Status_STATUS_EXPIRED
 	rejected := s.status == orderpb.Status_STATUS_REJECTED
 	switch {
@@ -144,7 +170,10 @@ func check(s *State) error {
 	case (s.rejection != nil) && !rejected && s.status != orderpb.Status_STATUS_CANCELLED:
 		return errors.New("a reason without a rejection")
 	}
-	return s.checkPayments(paying, confirmed)
+	if err := s.checkPayments(paying, confirmed); err != nil {
+		return err
+	}
+	return s.checkMoves()
 }
 
 // maxVersion leaves room for more events than any order can have.
@@ -154,13 +183,16 @@ func (s *State) checkPayments(paying, confirmed bool) error {
 	asked := s.payment.status == orderpb.PaymentStatus_PAYMENT_STATUS_PENDING
 	acting := s.payment.status == orderpb.PaymentStatus_PAYMENT_STATUS_REQUIRES_ACTION
 	granted := s.payment.status == orderpb.PaymentStatus_PAYMENT_STATUS_AUTHORIZED
-	taken := s.payment.status == orderpb.PaymentStatus_PAYMENT_STATUS_CAPTURED
+	taken := s.payment.status == orderpb.PaymentStatus_PAYMENT_STATUS_CAPTURED ||
+		s.payment.status == orderpb.PaymentStatus_PAYMENT_STATUS_PARTIALLY_REFUNDED || s.payment.status == orderpb.PaymentStatus_PAYMENT_STATUS_REFUNDED
 	switch {
 	case len(s.keys) > MaxAttempts || s.payment.attempt != int64(len(s.keys)):
 		return fmt.Errorf("%d keys for %d payments", len(s.keys), s.payment.attempt)
 	case (paying || confirmed) && len(s.keys) == 0:
 		return errors.New("paid without a payment")
 	case paying && !asked && !acting && !granted, asked && !paying:
+		return fmt.Errorf("%s with a payment that is %s", nameOf(s.status), s.payment.status)
+	case s.status != orderpb.Status_STATUS_CONFIRMED && confirmed && !taken:
 		return fmt.Errorf("%s with a payment that is %s", nameOf(s.status), s.payment.status)
 	case confirmed != (taken || granted && !paying && !s.toBeVoided(s.payment.attempt)):
 		return fmt.Errorf("%s with a payment that is %s", nameOf(s.status), s.payment.status)

@@ -26,6 +26,8 @@ const (
 	MaxQuantity = 10_000
 	// MaxAttempts bounds the payments that an order may try.
 	MaxAttempts = 32
+	// MaxMoves bounds the fulfilments and refunds of an order.
+	MaxMoves = 100
 	// MaxHold bounds how long an order's units are held.
 	MaxHold = 7 * 24 * time.Hour
 
@@ -33,6 +35,9 @@ const (
 	maxKeyBytes    = 255
 	maxTokenBytes  = 255
 	maxReasonRunes = 500
+	// MaxTrackingRunes bounds what the staff say of a parcel.
+	MaxTrackingRunes = 200
+	maxTrackingRunes = MaxTrackingRunes
 )
 
 // Ask is a question to another actor or to the payment provider. Asks are
@@ -83,6 +88,10 @@ type State struct {
 	// not take.
 	toVoid  []openAttempt
 	history []change
+	// moves are its fulfilments and refunds; move is the one under way, and is
+	// never changed in place.
+	moves []moveKey
+	move  *openMove
 }
 
 type line struct {
@@ -93,7 +102,16 @@ type line struct {
 	unitPrice     *commonpb.Money
 	skuVersion    int64
 	status        orderpb.LineStatus
+	fulfilled     int64
+	refunded      int64
+	// withdrawn is how many of the refunded units had not been fulfilled.
+	withdrawn int64
 }
+
+// left is how many units are to be fulfilled yet.
+func (l *line) left() int64 { return l.quantity - l.fulfilled - l.withdrawn }
+
+func (l *line) unrefunded() int64 { return l.quantity - l.refunded }
 
 // payment is the newest attempt.
 type payment struct {
@@ -104,8 +122,29 @@ type payment struct {
 	reference     string
 	authorized    *commonpb.Money
 	captured      *commonpb.Money
+	refunded      *commonpb.Money
 	nextActionURL string
 	declineReason string
+	requestedAtMs int64
+}
+
+// moveKey remembers the idempotency key of a fulfilment or refund, and why the
+// provider did not refund if it did not.
+type moveKey struct {
+	key       string
+	inputHash []byte
+	number    int64
+	refusal   *commonpb.Refusal
+}
+
+// openMove is a fulfilment, or a refund if refund is set, that others have not
+// taken in yet.
+type openMove struct {
+	number        int64
+	lines         []*orderpb.MovedLine
+	refund        *orderpb.RefundRequested
+	refunded      bool
+	requestedAtMs int64
 }
 
 // paymentKey remembers the idempotency key of an attempt, and how it was
@@ -123,10 +162,11 @@ type openAttempt struct {
 }
 
 type change struct {
-	version int64
-	status  orderpb.Status
-	reason  string
-	atMs    int64
+	version  int64
+	status   orderpb.Status
+	reason   string
+	atMs     int64
+	tracking string
 }
 
 // New is the state of an order that nobody has placed.
@@ -151,6 +191,7 @@ func Number(id string) string {
 }
 
 // AllowedTransitions lists the states that an order may go to from another one.
+// A confirmed order is cancelled by refunding all of it.
 func AllowedTransitions(from orderpb.Status) []orderpb.Status {
 	switch from {
 	case orderpb.Status_STATUS_UNSPECIFIED:
@@ -163,6 +204,10 @@ func AllowedTransitions(from orderpb.Status) []orderpb.Status {
 		return []orderpb.Status{
 			orderpb.Status_STATUS_RESERVED, orderpb.Status_STATUS_CONFIRMED, orderpb.Status_STATUS_CANCELLED, orderpb.Status_STATUS_EXPIRED,
 		}
+	case orderpb.Status_STATUS_CONFIRMED:
+		return []orderpb.Status{orderpb.Status_STATUS_PARTIALLY_FULFILLED, orderpb.Status_STATUS_FULFILLED, orderpb.Status_STATUS_CANCELLED}
+	case orderpb.Status_STATUS_PARTIALLY_FULFILLED:
+		return []orderpb.Status{orderpb.Status_STATUS_FULFILLED}
 	default:
 		return nil
 	}
@@ -204,9 +249,39 @@ func (s *State) holding() bool {
 	return false
 }
 
+// sold reports whether the customer's money is, or was, the shop's for the
+// order's units: what can be fulfilled and refunded.
+func (s *State) sold() bool {
+	switch s.status {
+	case orderpb.Status_STATUS_CONFIRMED, orderpb.Status_STATUS_PARTIALLY_FULFILLED, orderpb.Status_STATUS_FULFILLED:
+		return true
+	case orderpb.Status_STATUS_CANCELLED:
+		return s.payment.status == orderpb.PaymentStatus_PAYMENT_STATUS_REFUNDED
+	default:
+		return false
+	}
+}
+
+// unitsLeft is how many units are to be fulfilled yet.
+func (s *State) unitsLeft() (n int64) {
+	for i := range s.lines {
+		n += s.lines[i].left()
+	}
+	return n
+}
+
 // visibleTo reports whether the order is the actor's business.
 func (s *State) visibleTo(a *commonpb.Actor) bool {
 	return s.placed() && (a.GetStaff() || a.GetUserId() != "" && a.GetUserId() == s.customerID)
+}
+
+func (s *State) moveKey(key string) *moveKey {
+	for i := range s.moves {
+		if s.moves[i].key == key {
+			return &s.moves[i]
+		}
+	}
+	return nil
 }
 
 func (s *State) key(key string) *paymentKey {

@@ -63,6 +63,28 @@ func checkPay(c *orderpb.Pay) *commonpb.Refusal {
 	return nil
 }
 
+// checkMove is why a Fulfil or Refund cannot be decided at all.
+func checkMove(key, words string, most int, field string) *commonpb.Refusal {
+	switch {
+	case !text(key, maxKeyBytes):
+		return badKey()
+	case runes(words) > most || !utf8.ValidString(words):
+		return refuse(commonpb.Reason_REASON_INVALID, field+" has at most "+strconv.Itoa(most)+" characters", field)
+	}
+	return nil
+}
+
+// checkStaff: an order is fulfilled and refunded by the staff alone.
+func (s *State) checkStaff(a *commonpb.Actor) *commonpb.Refusal {
+	switch {
+	case !s.visibleTo(a):
+		return notFound()
+	case !a.GetStaff():
+		return refuse(commonpb.Reason_REASON_FORBIDDEN, "only the shop's staff does this")
+	}
+	return nil
+}
+
 func badKey() *commonpb.Refusal {
 	return refuse(commonpb.Reason_REASON_INVALID, "an idempotency key has 1 to "+strconv.Itoa(maxKeyBytes)+" bytes without control characters", "idempotencyKey")
 }
@@ -106,6 +128,17 @@ func placeHash(c *orderpb.Place) []byte {
 // payHash is the SHA-256 of a payment's input.
 func payHash(token string) []byte {
 	sum := sha256.Sum256(appendText(nil, "pay", token))
+	return sum[:]
+}
+
+// moveHash is the SHA-256 of a fulfilment's or refund's input.
+func moveHash(what, words string, restock bool, lines []*orderpb.LineQuantity) []byte {
+	b := appendText(nil, what, words, strconv.FormatBool(restock))
+	for _, l := range lines {
+		b = appendText(b, l.GetSku())
+		b = binary.AppendVarint(b, l.GetQuantity())
+	}
+	sum := sha256.Sum256(b)
 	return sum[:]
 }
 

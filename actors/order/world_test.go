@@ -25,6 +25,8 @@ type world struct {
 	now  time.Time
 	skus map[string]*sku.State
 	bank bank
+	// initial is the stock that each SKU began with.
+	initial map[string]int64
 
 	id      string
 	journal []*orderpb.Event
@@ -68,7 +70,7 @@ func newWorld(t fataler, rng dice, stock map[string]int64) *world {
 		t: t, rng: rng, now: time.UnixMilli(1_800_000_000_000),
 		skus: map[string]*sku.State{}, bank: bank{}, id: order.ID("usr_1", "k1"), asks: map[string]*question{},
 	}
-	w.state = order.New(w.id)
+	w.state, w.initial = order.New(w.id), stock
 	for id, units := range stock {
 		w.skus[id] = sku.New(id)
 		w.tell(id, &skupb.Configure{
@@ -292,10 +294,14 @@ type bank map[int64]*booking
 
 type booking struct {
 	asked      bool
+	acting     bool
 	agreed     bool // by the shopper, where that is asked for
+	broken     bool // authorized, and then never captured
 	authorized bool
 	captured   int
+	amount     int64 // captured
 	voided     bool
+	refunds    map[int64]int64 // by number; -1 is refused
 }
 
 func (b bank) of(attempt int64) *booking {
@@ -315,18 +321,34 @@ func (b bank) do(cmd proto.Message) proto.Message {
 		case k.voided || c.GetToken() == "decline":
 			reply.Status, reply.DeclineReason = paymentpb.AuthorizeReply_STATUS_DECLINED, "no"
 		case c.GetToken() == "act" && !k.agreed:
+			k.acting = true
 			reply.Status, reply.NextActionUrl = paymentpb.AuthorizeReply_STATUS_REQUIRES_ACTION, "https://bank.invalid/"
 		default:
-			k.authorized = true
+			k.authorized, k.broken = true, c.GetToken() == "broken"
 			reply.Status = paymentpb.AuthorizeReply_STATUS_AUTHORIZED
 		}
 		return reply
+	case *paymentpb.Lookup:
+		k := b.of(c.GetAttempt())
+		token := "ok"
+		if !k.acting {
+			panic(fmt.Sprintf("attempt %d is looked up: %+v", c.GetAttempt(), *k))
+		}
+		if !k.agreed {
+			token = "act"
+		}
+		return b.do(&paymentpb.Authorize{Attempt: c.GetAttempt(), Token: token})
+	case *paymentpb.Refund:
+		return b.refund(c)
 	case *paymentpb.Capture:
 		k := b.of(c.GetAttempt())
+		if k.broken {
+			return &paymentpb.CaptureReply{Refused: "the card was stolen"}
+		}
 		if !k.authorized || k.voided {
 			panic(fmt.Sprintf("attempt %d is captured: %+v", c.GetAttempt(), *k))
 		}
-		k.captured = 1
+		k.captured, k.amount = 1, c.GetAmount().GetMinorUnits()
 		return &paymentpb.CaptureReply{}
 	case *paymentpb.Void:
 		k := b.of(c.GetAttempt())
@@ -337,4 +359,29 @@ func (b bank) do(cmd proto.Message) proto.Message {
 		return &paymentpb.VoidReply{}
 	}
 	panic(fmt.Sprintf("the bank is asked %T", cmd))
+}
+
+// refund gives money back once a number; every fourth it refuses.
+func (b bank) refund(c *paymentpb.Refund) proto.Message {
+	k := b.of(c.GetAttempt())
+	if k.captured == 0 {
+		panic(fmt.Sprintf("attempt %d is refunded: %+v", c.GetAttempt(), *k))
+	}
+	if k.refunds == nil {
+		k.refunds = map[int64]int64{}
+	}
+	amount, known := k.refunds[c.GetNumber()]
+	switch {
+	case !known && c.GetNumber()%4 == 0:
+		amount = -1
+	case !known:
+		amount = c.GetAmount().GetMinorUnits()
+	case amount >= 0 && amount != c.GetAmount().GetMinorUnits():
+		panic(fmt.Sprintf("refund %d is %d and then %v", c.GetNumber(), amount, c.GetAmount()))
+	}
+	k.refunds[c.GetNumber()] = amount
+	if amount < 0 {
+		return &paymentpb.RefundReply{Status: paymentpb.RefundReply_STATUS_REFUSED, RefuseReason: "no"}
+	}
+	return &paymentpb.RefundReply{Status: paymentpb.RefundReply_STATUS_REFUNDED, Reference: fmt.Sprint("re", c.GetNumber())}
 }

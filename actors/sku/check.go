@@ -48,6 +48,8 @@ func checkAllocations(s *State) error {
 			return fmt.Errorf("the hold of order %q is over, and it has units", id)
 		case a.reservedVersion < 1 || a.reservedVersion > s.version || a.committed() && (a.committedVersion < a.reservedVersion || a.committedVersion > s.version):
 			return fmt.Errorf("order %q has versions %d and %d of %d", id, a.reservedVersion, a.committedVersion, s.version)
+		case a.move < 0 || a.move > maxMove || a.move > 0 && !a.committed():
+			return fmt.Errorf("order %q has moved %d times", id, a.move)
 		case a.committed() != (a.place == -1):
 			return fmt.Errorf("order %q is at place %d among the deadlines", id, a.place)
 		case a.committed():

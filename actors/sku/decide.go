@@ -32,6 +32,10 @@ func (d *draft) decide(cmd proto.Message) proto.Message {
 		return d.confirm(c)
 	case *skupb.Release:
 		return d.release(c)
+	case *skupb.Fulfil:
+		return d.fulfil(c)
+	case *skupb.Return:
+		return d.takeBack(c)
 	case *skupb.GetLevel:
 		return d.getLevel()
 	case *skupb.Adjust:

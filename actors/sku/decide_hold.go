@@ -63,7 +63,7 @@ type newHold struct {
 }
 
 func (d *draft) reservedAlready(a *allocation, c *skupb.Reserve) *skupb.ReserveReply {
-	if int64(a.quantity) != c.GetQuantity() {
+	if a.move == 0 && int64(a.quantity) != c.GetQuantity() {
 		return &skupb.ReserveReply{Refusal: refuse(commonpb.Reason_REASON_IDEMPOTENCY_MISMATCH,
 			"the order has "+decimal(int64(a.quantity))+" units of this SKU already: it cannot ask for another quantity", "quantity")}
 	}
@@ -160,7 +160,7 @@ func (d *draft) confirm(c *skupb.Confirm) *skupb.ConfirmReply {
 	if a == nil || expired {
 		return d.reacquire(c, expired)
 	}
-	if int64(a.quantity) != c.GetQuantity() {
+	if a.move == 0 && int64(a.quantity) != c.GetQuantity() {
 		return &skupb.ConfirmReply{Refusal: refuse(commonpb.Reason_REASON_INVALID,
 			"the order has "+decimal(int64(a.quantity))+" units of this SKU: it can confirm these only", "quantity")}
 	}

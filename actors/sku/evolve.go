@@ -23,6 +23,10 @@ func Evolve(s *State, e *skupb.Event) {
 		s.expired(v.Expired)
 	case *skupb.Event_Confirmed:
 		s.confirmed(v.Confirmed)
+	case *skupb.Event_Fulfilled:
+		s.fulfilled(v.Fulfilled)
+	case *skupb.Event_Returned:
+		s.returned(v.Returned)
 	case *skupb.Event_ReleaseRemembered:
 		s.require(s.allocations[v.ReleaseRemembered.GetOrderId()] == nil, "units are the order's, and it was taken for unknown")
 		s.settle(v.ReleaseRemembered.GetOrderId(), false)

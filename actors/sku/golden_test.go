@@ -37,9 +37,13 @@ func TestGoldenEvents(t *testing.T) {
 		"marked_unavailable": {Event: &skupb.Event_MarkedUnavailable{MarkedUnavailable: &skupb.MarkedUnavailable{
 			Quantity: 1, Reason: "damaged", IdempotencyKey: "k2", ActorId: "usr_s", InputHash: []byte("0123456789abcdef"),
 		}}},
-		"shortfall":          {Event: &skupb.Event_Shortfall{Shortfall: &skupb.Shortfall{Missing: 5, Reason: "count"}}},
-		"depleted":           {Event: &skupb.Event_Depleted{Depleted: &skupb.Depleted{}}},
-		"replenished":        {Event: &skupb.Event_Replenished{Replenished: &skupb.Replenished{}}},
+		"shortfall":   {Event: &skupb.Event_Shortfall{Shortfall: &skupb.Shortfall{Missing: 5, Reason: "count"}}},
+		"depleted":    {Event: &skupb.Event_Depleted{Depleted: &skupb.Depleted{}}},
+		"replenished": {Event: &skupb.Event_Replenished{Replenished: &skupb.Replenished{}}},
+		"fulfilled":   {Event: &skupb.Event_Fulfilled{Fulfilled: &skupb.Fulfilled{OrderId: "ord_1", CustomerId: "usr_1", Move: 2, Quantity: 3}}},
+		"returned": {Event: &skupb.Event_Returned{Returned: &skupb.Returned{
+			OrderId: "ord_1", CustomerId: "usr_1", Move: 3, Committed: 1, Fulfilled: 2, Restocked: true,
+		}}},
 		"release_remembered": {Event: &skupb.Event_ReleaseRemembered{ReleaseRemembered: &skupb.ReleaseRemembered{OrderId: "ord_1"}}},
 	}
 	fields := (&skupb.Event{}).ProtoReflect().Descriptor().Oneofs().ByName("event").Fields()

@@ -26,6 +26,7 @@ type modelOrder struct {
 	state    string // held, sold, ended (by its deadline), gone (given back)
 	quantity int64
 	until    time.Time
+	move     int64 // the last one; then quantity is what is left
 }
 
 type modelAnswer struct {
@@ -66,6 +67,16 @@ func (m *model) do(cmd proto.Message, now time.Time) string {
 		return m.confirm(c)
 	case *skupb.Release:
 		return m.release(c)
+	case *skupb.Fulfil:
+		return m.move(c.GetOrderId(), c.GetMove(), c.GetQuantity(), 0, func() {})
+	case *skupb.Return:
+		return m.move(c.GetOrderId(), c.GetMove(), c.GetCommitted(), c.GetFulfilled(), func() {
+			if c.GetRestock() {
+				m.free += c.GetCommitted() + c.GetFulfilled()
+			} else {
+				m.aside += c.GetCommitted()
+			}
+		})
 	case *skupb.Adjust:
 		return m.keyed(c.GetIdempotencyKey(), fmt.Sprint("adjust", c.GetDelta()), func() string {
 			if m.free+c.GetDelta() < 0 {
@@ -91,7 +102,7 @@ func (m *model) do(cmd proto.Message, now time.Time) string {
 func (m *model) reserve(c *skupb.Reserve, now time.Time) string {
 	o := m.order(c.GetOrderId())
 	switch {
-	case (o.state == "held" || o.state == "sold") && o.quantity != c.GetQuantity():
+	case (o.state == "held" || o.state == "sold") && o.move == 0 && o.quantity != c.GetQuantity():
 		return "IDEMPOTENCY_MISMATCH"
 	case o.state == "held" || o.state == "sold":
 		return "UNSPECIFIED"
@@ -105,14 +116,14 @@ func (m *model) reserve(c *skupb.Reserve, now time.Time) string {
 		return "INSUFFICIENT_STOCK"
 	}
 	m.free -= c.GetQuantity()
-	*o = modelOrder{"held", c.GetQuantity(), time.UnixMilli(c.GetExpiresAtMs())}
+	*o = modelOrder{"held", c.GetQuantity(), time.UnixMilli(c.GetExpiresAtMs()), 0}
 	return "UNSPECIFIED"
 }
 
 func (m *model) confirm(c *skupb.Confirm) string {
 	o := m.order(c.GetOrderId())
 	switch {
-	case (o.state == "held" || o.state == "sold") && o.quantity != c.GetQuantity():
+	case (o.state == "held" || o.state == "sold") && o.move == 0 && o.quantity != c.GetQuantity():
 		return "INVALID"
 	case o.state == "held" || o.state == "sold":
 		o.state = "sold"
@@ -136,8 +147,33 @@ func (m *model) release(c *skupb.Release) string {
 		return "ILLEGAL_TRANSITION"
 	case o.state == "sold" || o.state == "held":
 		m.free += o.quantity
+		o.move = 0
 	}
 	o.state = "gone"
+	return "UNSPECIFIED"
+}
+
+// move takes sold units from an order, and does what becomes of them.
+func (m *model) move(order string, number, sold, outside int64, then func()) string {
+	o := m.order(order)
+	switch {
+	case sold+outside == 0:
+		return "INVALID"
+	case (o.state == "sold" || o.state == "gone") && o.move >= number:
+		return "UNSPECIFIED"
+	case sold > 0 && o.state != "sold", o.state == "held":
+		return "ILLEGAL_TRANSITION"
+	case o.state == "sold" && o.quantity < sold:
+		return "INVALID"
+	}
+	then()
+	o.move = number
+	if o.state == "sold" {
+		o.quantity -= sold
+	}
+	if o.state != "sold" || o.quantity == 0 {
+		o.state = "gone"
+	}
 	return "UNSPECIFIED"
 }
 
@@ -173,7 +209,8 @@ func anyCommand(draw func(what string, n int) int, now time.Time) proto.Message 
 	order := fmt.Sprint("o", draw("order", 8))
 	key := fmt.Sprint("k", draw("key", 10))
 	quantity := int64(1 + draw("quantity", 4))
-	switch draw("command", 12) {
+	move := int64(1 + draw("move", 4))
+	switch draw("command", 15) {
 	case 0, 1, 2, 3:
 		return &skupb.Reserve{
 			OrderId: order, CustomerId: "usr_" + order, Quantity: quantity,
@@ -191,6 +228,10 @@ func anyCommand(draw func(what string, n int) int, now time.Time) proto.Message 
 		return count(key, int64(draw("onHand", 25)), draw("allow", 2) == 1)
 	case 10:
 		return aside(key, quantity)
+	case 11, 12:
+		return fulfil(order, move, quantity)
+	case 13:
+		return returned(order, move, int64(draw("committed", 3)), int64(draw("fulfilled", 3)), draw("restock", 2) == 1)
 	default:
 		return &commonpb.Tick{}
 	}
@@ -333,7 +374,7 @@ func mustMarshal(t testing.TB, m proto.Message) string {
 func FuzzDecide(f *testing.F) {
 	commands := []proto.Message{
 		&skupb.Reserve{}, &skupb.Confirm{}, &skupb.Release{}, &skupb.Adjust{}, &skupb.SetOnHand{}, &skupb.MarkUnavailable{},
-		&skupb.Configure{}, &skupb.Unconfigure{}, &skupb.GetLevel{}, &commonpb.Tick{}, &commonpb.Continue{},
+		&skupb.Configure{}, &skupb.Unconfigure{}, &skupb.GetLevel{}, &commonpb.Tick{}, &commonpb.Continue{}, &skupb.Fulfil{}, &skupb.Return{},
 	}
 	for name, steps := range states {
 		s := given(f, steps)

@@ -47,6 +47,7 @@ func snapshotAllocations(s *State) []*skupb.Allocation {
 		m.OrderId, m.CustomerId, m.Quantity = a.orderID, a.customerID, int64(a.quantity)
 		m.ExpiresAtMs, m.Committed = a.expiresAtMs, a.committed()
 		m.ReservedVersion, m.CommittedVersion, m.UnitPrice = a.reservedVersion, a.committedVersion, a.unitPrice
+		m.Move = int64(a.move)
 		out[i] = m
 	}
 	return out
@@ -70,7 +71,7 @@ func snapshotSettled(s *State) []*skupb.Settled {
 	out := make([]*skupb.Settled, 0, len(messages))
 	for m := s.settled.first; m != nil; m = m.next {
 		one := &messages[len(out)]
-		one.OrderId, one.AtMs, one.Expired = m.key, m.atMs, m.value.expired
+		one.OrderId, one.AtMs, one.Expired, one.Move = m.key, m.atMs, m.value.expired, m.value.move
 		out = append(out, one)
 	}
 	return out
@@ -94,7 +95,7 @@ func Restore(id string, snapshot []byte) (*State, error) {
 	}
 	s.restoreAllocations(m.GetAllocations())
 	for _, e := range m.GetSettled() {
-		s.settled.put(e.GetOrderId(), e.GetAtMs(), settled{expired: e.GetExpired()})
+		s.settled.put(e.GetOrderId(), e.GetAtMs(), settled{expired: e.GetExpired(), move: e.GetMove()})
 	}
 	for _, e := range m.GetRemembered() {
 		s.remembered.put(e.GetIdempotencyKey(), e.GetAtMs(), remembered{inputHash: string(e.GetInputHash()), after: stockOf(e.GetAfter()), version: e.GetVersion()})
@@ -122,6 +123,7 @@ func (s *State) restoreAllocations(list []*skupb.Allocation) {
 			reservedVersion:  e.GetReservedVersion(),
 			committedVersion: e.GetCommittedVersion(),
 			quantity:         int32(max(0, min(e.GetQuantity(), MaxQuantity+1))),
+			move:             int32(max(-1, min(e.GetMove(), maxMove+1))),
 			place:            -1,
 		}
 		if proto.Equal(a.unitPrice, s.config.price) {

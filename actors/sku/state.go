@@ -40,6 +40,8 @@ const (
 	// maxForgotten is how many old memories one event lets go of, so that none
 	// costs more than a moment.
 	maxForgotten = 4
+	// maxMove bounds the numbers of an order's fulfilments and refunds.
+	maxMove = 1_000_000
 
 	maxIDBytes     = 64
 	maxNameBytes   = 1000
@@ -94,6 +96,9 @@ type allocation struct {
 	// committedVersion is 0 while the units are held.
 	committedVersion int64
 	quantity         int32
+	// move is the last fulfilment or refund that was taken in; then quantity is
+	// what is left.
+	move int32
 	// place is the allocation's index in State.deadlines; -1 when committed.
 	place int32
 }
@@ -105,6 +110,8 @@ type settled struct {
 	// expired: the deadline ended it. Otherwise the order gave it back, maybe
 	// before it was made.
 	expired bool
+	// move is the last fulfilment or refund of an order that had bought units.
+	move int64
 }
 
 // remembered is the answer that an idempotency key got.

@@ -30,6 +30,17 @@ func (k stock) counted(delta int64) stock {
 	return k
 }
 
+// returned is the stock after an order was refunded units.
+func (k stock) returned(committed, fulfilled int64, restock bool) stock {
+	k.committed -= committed
+	if restock {
+		k.available += committed + fulfilled
+	} else {
+		k.unavailable += committed
+	}
+	return k
+}
+
 func (k stock) message() *skupb.Stock {
 	return &skupb.Stock{Available: k.available, Held: k.held, Committed: k.committed, Unavailable: k.unavailable}
 }

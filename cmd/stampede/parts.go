@@ -187,7 +187,7 @@ func (n *node) startActors(store persistence.Store, journal *commitlog.Log) *clu
 	rt := &entity.Runtime{
 		Log: journal, Store: store, Asker: caller, Clock: time.Now, Logger: n.log, Limits: entity.DefaultLimits(), Metrics: entity.NewMetrics(n.registry),
 	}
-	ports := map[string]cluster.Caller{"payment": payments.Port{Provider: payments.NewSimulator()}}
+	ports := map[string]cluster.Caller{"payment": payments.Port{Provider: paymentProvider(caller)}}
 	hosted := cluster.NewNode(n.log, actors.Kinds(rt), ports, cluster.DefaultOptions())
 	caller.Caller = hosted
 	n.onClose("actors", closeActorsFor, hosted.Close)

@@ -73,7 +73,39 @@ func orderData(id string, e *orderpb.Event) proto.Message {
 	case *orderpb.Event_HoldsReleased:
 		return &eventspb.OrderHoldsReleased{OrderId: id}
 	}
+	return moveData(id, e)
+}
+
+// moveData is the published form of what happens after an order was paid.
+func moveData(id string, e *orderpb.Event) proto.Message {
+	switch e := e.Event.(type) {
+	case *orderpb.Event_Fulfilled:
+		out := &eventspb.OrderFulfilled{OrderId: id, Lines: movedLines(e.Fulfilled.GetLines()), Complete: e.Fulfilled.GetComplete()}
+		if e.Fulfilled.GetTracking() != "" {
+			out.Tracking = proto.String(e.Fulfilled.GetTracking())
+		}
+		return out
+	case *orderpb.Event_RefundRequested:
+		return &eventspb.RefundRequested{OrderId: id, Amount: money(e.RefundRequested.GetAmount()), Lines: movedLines(e.RefundRequested.GetLines())}
+	case *orderpb.Event_Refunded:
+		r := e.Refunded
+		return &eventspb.OrderRefunded{
+			OrderId: id, Amount: money(r.GetAmount()), Lines: movedLines(r.GetLines()), Total: money(r.GetTotal()), Restock: r.GetRestock(), Reason: r.GetReason(),
+		}
+	case *orderpb.Event_RefundRefused:
+		return &eventspb.RefundRefused{OrderId: id, Reason: e.RefundRefused.GetReason()}
+	case *orderpb.Event_UnitsMoved:
+		return &eventspb.OrderUnitsMoved{OrderId: id}
+	}
 	return nil
+}
+
+func movedLines(lines []*orderpb.MovedLine) []*eventspb.OrderLine {
+	out := make([]*eventspb.OrderLine, len(lines))
+	for i, l := range lines {
+		out[i] = &eventspb.OrderLine{Sku: l.GetSku(), Quantity: l.GetQuantity()}
+	}
+	return out
 }
 
 func orderRejected(id string, r *commonpb.Refusal) proto.Message {

@@ -97,6 +97,14 @@ func stockData(sku string, level *eventspb.StockLevel, e *skupb.Event) proto.Mes
 	case *skupb.Event_Confirmed:
 		c := e.Confirmed
 		return &eventspb.ReservationConfirmed{Sku: sku, OrderId: c.GetOrderId(), Quantity: c.GetQuantity(), Reacquired: c.GetReacquired(), Level: level}
+	case *skupb.Event_Fulfilled:
+		f := e.Fulfilled
+		return &eventspb.ReservationFulfilled{Sku: sku, OrderId: f.GetOrderId(), Quantity: f.GetQuantity(), Level: level}
+	case *skupb.Event_Returned:
+		r := e.Returned
+		return &eventspb.ReservationReturned{
+			Sku: sku, OrderId: r.GetOrderId(), Committed: r.GetCommitted(), Fulfilled: r.GetFulfilled(), Restocked: r.GetRestocked(), Level: level,
+		}
 	case *skupb.Event_Shortfall:
 		return &eventspb.StockShortfall{Sku: sku, Missing: e.Shortfall.GetMissing(), Reason: e.Shortfall.GetReason(), Level: level}
 	case *skupb.Event_Depleted:

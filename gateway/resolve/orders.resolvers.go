@@ -55,6 +55,32 @@ func (r *mutationResolver) CancelOrder(ctx context.Context, input graph.CancelOr
 	return orderPayload(v, reply, err)
 }
 
+func (r *mutationResolver) FulfilOrder(ctx context.Context, input graph.FulfilOrderInput) (*graph.OrderPayload, error) {
+	v, err := viewerOf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	cmd, bad := fulfilCommand(v, &input)
+	if bad != nil {
+		return &graph.OrderPayload{UserErrors: bad}, nil
+	}
+	reply, err := call[*orderpb.OrderReply](ctx, r.Caller, kindOrder, input.OrderID, cmd)
+	return orderPayload(v, reply, err)
+}
+
+func (r *mutationResolver) RefundOrder(ctx context.Context, input graph.RefundOrderInput) (*graph.OrderPayload, error) {
+	v, err := viewerOf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	cmd, bad := refundCommand(v, &input)
+	if bad != nil {
+		return &graph.OrderPayload{UserErrors: bad}, nil
+	}
+	reply, err := call[*orderpb.OrderReply](ctx, r.Caller, kindOrder, input.OrderID, cmd)
+	return orderPayload(v, reply, err)
+}
+
 func (r *orderResolver) Customer(ctx context.Context, obj *graph.Order) (*graph.User, error) {
 	user, err := r.loaders(ctx).users.Load(ctx, obj.CustomerID)
 	if err != nil || user == nil {

@@ -57,3 +57,46 @@ func earlierLine(lines []graph.LineInput, sku string) int {
 	}
 	return -1
 }
+
+// fulfilCommand and refundCommand turn their inputs into commands, or say
+// everything that is wrong with them.
+func fulfilCommand(v Viewer, in *graph.FulfilOrderInput) (*orderpb.Fulfil, problems) {
+	var bad problems
+	bad.key(in.IdempotencyKey)
+	bad.id(in.OrderID, orderPrefix, "orderId")
+	bad.require(text(deref(in.Tracking), order.MaxTrackingRunes), fmt.Sprintf("must be at most %d characters without control characters", order.MaxTrackingRunes), "tracking")
+	return &orderpb.Fulfil{Actor: v.actor(), IdempotencyKey: in.IdempotencyKey, Lines: bad.quantities(in.Lines), Tracking: deref(in.Tracking)}, bad
+}
+
+func refundCommand(v Viewer, in *graph.RefundOrderInput) (*orderpb.Refund, problems) {
+	var bad problems
+	bad.key(in.IdempotencyKey)
+	bad.id(in.OrderID, orderPrefix, "orderId")
+	bad.require(text(deref(in.Reason), maxReasonCharacters), "must be at most 500 characters without control characters", "reason")
+	return &orderpb.Refund{
+		Actor: v.actor(), IdempotencyKey: in.IdempotencyKey, Lines: bad.quantities(in.Lines), Restock: in.Restock == nil || *in.Restock, Reason: deref(in.Reason),
+	}, bad
+}
+
+// quantities are units of some of the lines; nil means all of them, and an empty
+// list nothing at all, which is refused.
+func (p *problems) quantities(in []graph.LineQuantityInput) []*orderpb.LineQuantity {
+	if in == nil {
+		return nil
+	}
+	if n := len(in); n < 1 || n > order.MaxLines {
+		p.add(fmt.Sprintf("must be 1 to %d lines, not %d; leave them out for all", order.MaxLines, n), "lines")
+		return nil
+	}
+	out := make([]*orderpb.LineQuantity, len(in))
+	for i, l := range in {
+		if !isSKU(l.Sku) {
+			p.add(wantSKU, "lines", index(i), "sku")
+		}
+		if l.Quantity < 1 || l.Quantity > order.MaxQuantity {
+			p.add(between("", 1, order.MaxQuantity), "lines", index(i), "quantity")
+		}
+		out[i] = &orderpb.LineQuantity{Sku: l.Sku, Quantity: int64(l.Quantity)}
+	}
+	return out
+}

@@ -12,7 +12,7 @@ import (
 )
 
 // From the actors' messages to the API's types. What the API has and nothing
-// can bring about yet (a sale, a fulfilment, a refund) is truly absent or 0.
+// can bring about yet (a sale) is truly absent.
 
 func levelOf(l *skupb.Level) *graph.StockLevel {
 	s := l.GetStock()
@@ -81,13 +81,13 @@ func orderOf(o *orderpb.Order) *graph.Order {
 		out.Lines[i] = lineOf(l)
 	}
 	for i, c := range o.History {
-		out.History[i] = graph.OrderChange{Version: int32of(c.Version), State: stateOf(c.Status), Reason: optional(c.Reason), At: scalar.DateTime(c.AtMs)}
+		out.History[i] = graph.OrderChange{Version: int32of(c.Version), State: stateOf(c.Status), Reason: optional(c.Reason), Tracking: optional(c.Tracking), At: scalar.DateTime(c.AtMs)}
 	}
 	return out
 }
 
 func lineOf(l *orderpb.Line) graph.OrderLine {
-	out := graph.OrderLine{Sku: l.Sku, Name: l.Name, Quantity: int32of(l.Quantity), UnitPrice: money.Of(l.UnitPrice)}
+	out := graph.OrderLine{Sku: l.Sku, Name: l.Name, Quantity: int32of(l.Quantity), UnitPrice: money.Of(l.UnitPrice), Fulfilled: int32of(l.Fulfilled), Refunded: int32of(l.Refunded)}
 	if out.Name == "" { // the SKU never said what it is called
 		out.Name = l.Sku
 	}
@@ -100,7 +100,7 @@ func lineOf(l *orderpb.Line) graph.OrderLine {
 
 func paymentOf(p *orderpb.Payment) graph.Payment {
 	return graph.Payment{
-		State: paymentStateOf(p.GetStatus()), Authorized: money.OfOptional(p.GetAuthorized()), Captured: money.OfOptional(p.GetCaptured()),
+		State: paymentStateOf(p.GetStatus()), Authorized: money.OfOptional(p.GetAuthorized()), Captured: money.OfOptional(p.GetCaptured()), Refunded: money.OfOptional(p.GetRefunded()),
 		Provider: optional(p.GetProvider()), Reference: optional(p.GetReference()), NextActionURL: optional(p.GetNextActionUrl()),
 	}
 }

@@ -696,9 +696,15 @@ func (x *OrderConfirmed) GetOrderId() string {
 	return ""
 }
 
+// OrderFulfilled: units have left the building.
 type OrderFulfilled struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	OrderId       string                 `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	OrderId string                 `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	// Only sku and quantity are set: of this fulfilment.
+	Lines    []*OrderLine `protobuf:"bytes,2,rep,name=lines,proto3" json:"lines,omitempty"`
+	Tracking *string      `protobuf:"bytes,3,opt,name=tracking,proto3,oneof" json:"tracking,omitempty"`
+	// Nothing is left to fulfil.
+	Complete      bool `protobuf:"varint,4,opt,name=complete,proto3" json:"complete,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -738,6 +744,27 @@ func (x *OrderFulfilled) GetOrderId() string {
 		return x.OrderId
 	}
 	return ""
+}
+
+func (x *OrderFulfilled) GetLines() []*OrderLine {
+	if x != nil {
+		return x.Lines
+	}
+	return nil
+}
+
+func (x *OrderFulfilled) GetTracking() string {
+	if x != nil && x.Tracking != nil {
+		return *x.Tracking
+	}
+	return ""
+}
+
+func (x *OrderFulfilled) GetComplete() bool {
+	if x != nil {
+		return x.Complete
+	}
+	return false
 }
 
 type OrderCancelled struct {
@@ -836,10 +863,17 @@ func (x *OrderExpired) GetOrderId() string {
 	return ""
 }
 
+// OrderRefunded: the money is back.
 type OrderRefunded struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	OrderId       string                 `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
-	Amount        *Money                 `protobuf:"bytes,2,opt,name=amount,proto3" json:"amount,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	OrderId string                 `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	Amount  *Money                 `protobuf:"bytes,2,opt,name=amount,proto3" json:"amount,omitempty"`
+	// Only sku and quantity are set: of this refund.
+	Lines []*OrderLine `protobuf:"bytes,3,rep,name=lines,proto3" json:"lines,omitempty"`
+	// All that the order has been refunded so far.
+	Total         *Money `protobuf:"bytes,4,opt,name=total,proto3" json:"total,omitempty"`
+	Restock       bool   `protobuf:"varint,5,opt,name=restock,proto3" json:"restock,omitempty"`
+	Reason        string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -888,6 +922,192 @@ func (x *OrderRefunded) GetAmount() *Money {
 	return nil
 }
 
+func (x *OrderRefunded) GetLines() []*OrderLine {
+	if x != nil {
+		return x.Lines
+	}
+	return nil
+}
+
+func (x *OrderRefunded) GetTotal() *Money {
+	if x != nil {
+		return x.Total
+	}
+	return nil
+}
+
+func (x *OrderRefunded) GetRestock() bool {
+	if x != nil {
+		return x.Restock
+	}
+	return false
+}
+
+func (x *OrderRefunded) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type RefundRequested struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	OrderId       string                 `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	Amount        *Money                 `protobuf:"bytes,2,opt,name=amount,proto3" json:"amount,omitempty"`
+	Lines         []*OrderLine           `protobuf:"bytes,3,rep,name=lines,proto3" json:"lines,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RefundRequested) Reset() {
+	*x = RefundRequested{}
+	mi := &file_stampede_events_v1_events_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RefundRequested) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RefundRequested) ProtoMessage() {}
+
+func (x *RefundRequested) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_events_v1_events_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RefundRequested.ProtoReflect.Descriptor instead.
+func (*RefundRequested) Descriptor() ([]byte, []int) {
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *RefundRequested) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+func (x *RefundRequested) GetAmount() *Money {
+	if x != nil {
+		return x.Amount
+	}
+	return nil
+}
+
+func (x *RefundRequested) GetLines() []*OrderLine {
+	if x != nil {
+		return x.Lines
+	}
+	return nil
+}
+
+// RefundRefused: the provider did not give the money back; nothing else was changed.
+type RefundRefused struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	OrderId       string                 `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RefundRefused) Reset() {
+	*x = RefundRefused{}
+	mi := &file_stampede_events_v1_events_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RefundRefused) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RefundRefused) ProtoMessage() {}
+
+func (x *RefundRefused) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_events_v1_events_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RefundRefused.ProtoReflect.Descriptor instead.
+func (*RefundRefused) Descriptor() ([]byte, []int) {
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *RefundRefused) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+func (x *RefundRefused) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// OrderUnitsMoved: the SKUs have taken in a fulfilment or a refund.
+type OrderUnitsMoved struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	OrderId       string                 `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OrderUnitsMoved) Reset() {
+	*x = OrderUnitsMoved{}
+	mi := &file_stampede_events_v1_events_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OrderUnitsMoved) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OrderUnitsMoved) ProtoMessage() {}
+
+func (x *OrderUnitsMoved) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_events_v1_events_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OrderUnitsMoved.ProtoReflect.Descriptor instead.
+func (*OrderUnitsMoved) Descriptor() ([]byte, []int) {
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *OrderUnitsMoved) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
 type PaymentActionRequired struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	OrderId       string                 `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
@@ -899,7 +1119,7 @@ type PaymentActionRequired struct {
 
 func (x *PaymentActionRequired) Reset() {
 	*x = PaymentActionRequired{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[14]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -911,7 +1131,7 @@ func (x *PaymentActionRequired) String() string {
 func (*PaymentActionRequired) ProtoMessage() {}
 
 func (x *PaymentActionRequired) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[14]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -924,7 +1144,7 @@ func (x *PaymentActionRequired) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PaymentActionRequired.ProtoReflect.Descriptor instead.
 func (*PaymentActionRequired) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{14}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *PaymentActionRequired) GetOrderId() string {
@@ -958,7 +1178,7 @@ type PaymentCaptured struct {
 
 func (x *PaymentCaptured) Reset() {
 	*x = PaymentCaptured{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[15]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -970,7 +1190,7 @@ func (x *PaymentCaptured) String() string {
 func (*PaymentCaptured) ProtoMessage() {}
 
 func (x *PaymentCaptured) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[15]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -983,7 +1203,7 @@ func (x *PaymentCaptured) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PaymentCaptured.ProtoReflect.Descriptor instead.
 func (*PaymentCaptured) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{15}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *PaymentCaptured) GetOrderId() string {
@@ -1009,7 +1229,7 @@ type PaymentVoided struct {
 
 func (x *PaymentVoided) Reset() {
 	*x = PaymentVoided{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[16]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1021,7 +1241,7 @@ func (x *PaymentVoided) String() string {
 func (*PaymentVoided) ProtoMessage() {}
 
 func (x *PaymentVoided) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[16]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1034,7 +1254,7 @@ func (x *PaymentVoided) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PaymentVoided.ProtoReflect.Descriptor instead.
 func (*PaymentVoided) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{16}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *PaymentVoided) GetOrderId() string {
@@ -1054,7 +1274,7 @@ type OrderHoldsReleased struct {
 
 func (x *OrderHoldsReleased) Reset() {
 	*x = OrderHoldsReleased{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[17]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1066,7 +1286,7 @@ func (x *OrderHoldsReleased) String() string {
 func (*OrderHoldsReleased) ProtoMessage() {}
 
 func (x *OrderHoldsReleased) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[17]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1079,7 +1299,7 @@ func (x *OrderHoldsReleased) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OrderHoldsReleased.ProtoReflect.Descriptor instead.
 func (*OrderHoldsReleased) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{17}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *OrderHoldsReleased) GetOrderId() string {
@@ -1105,7 +1325,7 @@ type SkuConfigured struct {
 
 func (x *SkuConfigured) Reset() {
 	*x = SkuConfigured{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[18]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1117,7 +1337,7 @@ func (x *SkuConfigured) String() string {
 func (*SkuConfigured) ProtoMessage() {}
 
 func (x *SkuConfigured) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[18]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1130,7 +1350,7 @@ func (x *SkuConfigured) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SkuConfigured.ProtoReflect.Descriptor instead.
 func (*SkuConfigured) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{18}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *SkuConfigured) GetSku() string {
@@ -1188,7 +1408,7 @@ type StockAdjusted struct {
 
 func (x *StockAdjusted) Reset() {
 	*x = StockAdjusted{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[19]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1200,7 +1420,7 @@ func (x *StockAdjusted) String() string {
 func (*StockAdjusted) ProtoMessage() {}
 
 func (x *StockAdjusted) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[19]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1213,7 +1433,7 @@ func (x *StockAdjusted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StockAdjusted.ProtoReflect.Descriptor instead.
 func (*StockAdjusted) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{19}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *StockAdjusted) GetSku() string {
@@ -1258,7 +1478,7 @@ type StockReserved struct {
 
 func (x *StockReserved) Reset() {
 	*x = StockReserved{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[20]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1270,7 +1490,7 @@ func (x *StockReserved) String() string {
 func (*StockReserved) ProtoMessage() {}
 
 func (x *StockReserved) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[20]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1283,7 +1503,7 @@ func (x *StockReserved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StockReserved.ProtoReflect.Descriptor instead.
 func (*StockReserved) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{20}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *StockReserved) GetSku() string {
@@ -1343,7 +1563,7 @@ type ReservationReleased struct {
 
 func (x *ReservationReleased) Reset() {
 	*x = ReservationReleased{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[21]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1355,7 +1575,7 @@ func (x *ReservationReleased) String() string {
 func (*ReservationReleased) ProtoMessage() {}
 
 func (x *ReservationReleased) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[21]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1368,7 +1588,7 @@ func (x *ReservationReleased) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReservationReleased.ProtoReflect.Descriptor instead.
 func (*ReservationReleased) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{21}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ReservationReleased) GetSku() string {
@@ -1418,7 +1638,7 @@ type ReservationExpired struct {
 
 func (x *ReservationExpired) Reset() {
 	*x = ReservationExpired{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[22]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1430,7 +1650,7 @@ func (x *ReservationExpired) String() string {
 func (*ReservationExpired) ProtoMessage() {}
 
 func (x *ReservationExpired) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[22]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1443,7 +1663,7 @@ func (x *ReservationExpired) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReservationExpired.ProtoReflect.Descriptor instead.
 func (*ReservationExpired) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{22}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ReservationExpired) GetSku() string {
@@ -1488,7 +1708,7 @@ type ReservationConfirmed struct {
 
 func (x *ReservationConfirmed) Reset() {
 	*x = ReservationConfirmed{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[23]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1500,7 +1720,7 @@ func (x *ReservationConfirmed) String() string {
 func (*ReservationConfirmed) ProtoMessage() {}
 
 func (x *ReservationConfirmed) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[23]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1513,7 +1733,7 @@ func (x *ReservationConfirmed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReservationConfirmed.ProtoReflect.Descriptor instead.
 func (*ReservationConfirmed) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{23}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ReservationConfirmed) GetSku() string {
@@ -1551,6 +1771,160 @@ func (x *ReservationConfirmed) GetLevel() *StockLevel {
 	return nil
 }
 
+// ReservationFulfilled: committed units have left the building.
+type ReservationFulfilled struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Sku           string                 `protobuf:"bytes,1,opt,name=sku,proto3" json:"sku,omitempty"`
+	OrderId       string                 `protobuf:"bytes,2,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	Quantity      int64                  `protobuf:"varint,3,opt,name=quantity,proto3" json:"quantity,omitempty"`
+	Level         *StockLevel            `protobuf:"bytes,4,opt,name=level,proto3" json:"level,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReservationFulfilled) Reset() {
+	*x = ReservationFulfilled{}
+	mi := &file_stampede_events_v1_events_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReservationFulfilled) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReservationFulfilled) ProtoMessage() {}
+
+func (x *ReservationFulfilled) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_events_v1_events_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReservationFulfilled.ProtoReflect.Descriptor instead.
+func (*ReservationFulfilled) Descriptor() ([]byte, []int) {
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *ReservationFulfilled) GetSku() string {
+	if x != nil {
+		return x.Sku
+	}
+	return ""
+}
+
+func (x *ReservationFulfilled) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+func (x *ReservationFulfilled) GetQuantity() int64 {
+	if x != nil {
+		return x.Quantity
+	}
+	return 0
+}
+
+func (x *ReservationFulfilled) GetLevel() *StockLevel {
+	if x != nil {
+		return x.Level
+	}
+	return nil
+}
+
+// ReservationReturned: an order was refunded units. Restocked, they are available; else those that were committed are unavailable, and those that were fulfilled stay outside.
+type ReservationReturned struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Sku           string                 `protobuf:"bytes,1,opt,name=sku,proto3" json:"sku,omitempty"`
+	OrderId       string                 `protobuf:"bytes,2,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	Committed     int64                  `protobuf:"varint,3,opt,name=committed,proto3" json:"committed,omitempty"`
+	Fulfilled     int64                  `protobuf:"varint,4,opt,name=fulfilled,proto3" json:"fulfilled,omitempty"`
+	Restocked     bool                   `protobuf:"varint,5,opt,name=restocked,proto3" json:"restocked,omitempty"`
+	Level         *StockLevel            `protobuf:"bytes,6,opt,name=level,proto3" json:"level,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReservationReturned) Reset() {
+	*x = ReservationReturned{}
+	mi := &file_stampede_events_v1_events_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReservationReturned) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReservationReturned) ProtoMessage() {}
+
+func (x *ReservationReturned) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_events_v1_events_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReservationReturned.ProtoReflect.Descriptor instead.
+func (*ReservationReturned) Descriptor() ([]byte, []int) {
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *ReservationReturned) GetSku() string {
+	if x != nil {
+		return x.Sku
+	}
+	return ""
+}
+
+func (x *ReservationReturned) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+func (x *ReservationReturned) GetCommitted() int64 {
+	if x != nil {
+		return x.Committed
+	}
+	return 0
+}
+
+func (x *ReservationReturned) GetFulfilled() int64 {
+	if x != nil {
+		return x.Fulfilled
+	}
+	return 0
+}
+
+func (x *ReservationReturned) GetRestocked() bool {
+	if x != nil {
+		return x.Restocked
+	}
+	return false
+}
+
+func (x *ReservationReturned) GetLevel() *StockLevel {
+	if x != nil {
+		return x.Level
+	}
+	return nil
+}
+
 type StockShortfall struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Sku           string                 `protobuf:"bytes,1,opt,name=sku,proto3" json:"sku,omitempty"`
@@ -1563,7 +1937,7 @@ type StockShortfall struct {
 
 func (x *StockShortfall) Reset() {
 	*x = StockShortfall{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[24]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1575,7 +1949,7 @@ func (x *StockShortfall) String() string {
 func (*StockShortfall) ProtoMessage() {}
 
 func (x *StockShortfall) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[24]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1588,7 +1962,7 @@ func (x *StockShortfall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StockShortfall.ProtoReflect.Descriptor instead.
 func (*StockShortfall) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{24}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *StockShortfall) GetSku() string {
@@ -1629,7 +2003,7 @@ type StockDepleted struct {
 
 func (x *StockDepleted) Reset() {
 	*x = StockDepleted{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[25]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1641,7 +2015,7 @@ func (x *StockDepleted) String() string {
 func (*StockDepleted) ProtoMessage() {}
 
 func (x *StockDepleted) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[25]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1654,7 +2028,7 @@ func (x *StockDepleted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StockDepleted.ProtoReflect.Descriptor instead.
 func (*StockDepleted) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{25}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *StockDepleted) GetSku() string {
@@ -1681,7 +2055,7 @@ type StockReplenished struct {
 
 func (x *StockReplenished) Reset() {
 	*x = StockReplenished{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[26]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1693,7 +2067,7 @@ func (x *StockReplenished) String() string {
 func (*StockReplenished) ProtoMessage() {}
 
 func (x *StockReplenished) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[26]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1706,7 +2080,7 @@ func (x *StockReplenished) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StockReplenished.ProtoReflect.Descriptor instead.
 func (*StockReplenished) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{26}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *StockReplenished) GetSku() string {
@@ -1736,7 +2110,7 @@ type ProductVariant struct {
 
 func (x *ProductVariant) Reset() {
 	*x = ProductVariant{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[27]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1748,7 +2122,7 @@ func (x *ProductVariant) String() string {
 func (*ProductVariant) ProtoMessage() {}
 
 func (x *ProductVariant) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[27]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1761,7 +2135,7 @@ func (x *ProductVariant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProductVariant.ProtoReflect.Descriptor instead.
 func (*ProductVariant) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{27}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ProductVariant) GetSku() string {
@@ -1798,7 +2172,7 @@ type ProductCreated struct {
 
 func (x *ProductCreated) Reset() {
 	*x = ProductCreated{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[28]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1810,7 +2184,7 @@ func (x *ProductCreated) String() string {
 func (*ProductCreated) ProtoMessage() {}
 
 func (x *ProductCreated) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[28]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1823,7 +2197,7 @@ func (x *ProductCreated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProductCreated.ProtoReflect.Descriptor instead.
 func (*ProductCreated) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{28}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ProductCreated) GetProductId() string {
@@ -1875,7 +2249,7 @@ type ProductUpdated struct {
 
 func (x *ProductUpdated) Reset() {
 	*x = ProductUpdated{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[29]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1887,7 +2261,7 @@ func (x *ProductUpdated) String() string {
 func (*ProductUpdated) ProtoMessage() {}
 
 func (x *ProductUpdated) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[29]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1900,7 +2274,7 @@ func (x *ProductUpdated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProductUpdated.ProtoReflect.Descriptor instead.
 func (*ProductUpdated) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{29}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ProductUpdated) GetProductId() string {
@@ -1949,7 +2323,7 @@ type ProductSkusConfigured struct {
 
 func (x *ProductSkusConfigured) Reset() {
 	*x = ProductSkusConfigured{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[30]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1961,7 +2335,7 @@ func (x *ProductSkusConfigured) String() string {
 func (*ProductSkusConfigured) ProtoMessage() {}
 
 func (x *ProductSkusConfigured) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[30]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1974,7 +2348,7 @@ func (x *ProductSkusConfigured) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProductSkusConfigured.ProtoReflect.Descriptor instead.
 func (*ProductSkusConfigured) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{30}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ProductSkusConfigured) GetProductId() string {
@@ -2002,7 +2376,7 @@ type UserRegistered struct {
 
 func (x *UserRegistered) Reset() {
 	*x = UserRegistered{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[31]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2014,7 +2388,7 @@ func (x *UserRegistered) String() string {
 func (*UserRegistered) ProtoMessage() {}
 
 func (x *UserRegistered) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[31]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2027,7 +2401,7 @@ func (x *UserRegistered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserRegistered.ProtoReflect.Descriptor instead.
 func (*UserRegistered) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{31}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *UserRegistered) GetUserId() string {
@@ -2053,7 +2427,7 @@ type ProfileUpdated struct {
 
 func (x *ProfileUpdated) Reset() {
 	*x = ProfileUpdated{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[32]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2065,7 +2439,7 @@ func (x *ProfileUpdated) String() string {
 func (*ProfileUpdated) ProtoMessage() {}
 
 func (x *ProfileUpdated) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[32]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2078,7 +2452,7 @@ func (x *ProfileUpdated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProfileUpdated.ProtoReflect.Descriptor instead.
 func (*ProfileUpdated) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{32}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ProfileUpdated) GetUserId() string {
@@ -2098,7 +2472,7 @@ type RolesChanged struct {
 
 func (x *RolesChanged) Reset() {
 	*x = RolesChanged{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[33]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2110,7 +2484,7 @@ func (x *RolesChanged) String() string {
 func (*RolesChanged) ProtoMessage() {}
 
 func (x *RolesChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[33]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2123,7 +2497,7 @@ func (x *RolesChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RolesChanged.ProtoReflect.Descriptor instead.
 func (*RolesChanged) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{33}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *RolesChanged) GetUserId() string {
@@ -2200,17 +2574,34 @@ const file_stampede_events_v1_events_proto_rawDesc = "" +
 	"\aattempt\x18\x02 \x01(\x03R\aattempt\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\"+\n" +
 	"\x0eOrderConfirmed\x12\x19\n" +
-	"\border_id\x18\x01 \x01(\tR\aorderId\"+\n" +
+	"\border_id\x18\x01 \x01(\tR\aorderId\"\xaa\x01\n" +
 	"\x0eOrderFulfilled\x12\x19\n" +
-	"\border_id\x18\x01 \x01(\tR\aorderId\"C\n" +
+	"\border_id\x18\x01 \x01(\tR\aorderId\x123\n" +
+	"\x05lines\x18\x02 \x03(\v2\x1d.stampede.events.v1.OrderLineR\x05lines\x12\x1f\n" +
+	"\btracking\x18\x03 \x01(\tH\x00R\btracking\x88\x01\x01\x12\x1a\n" +
+	"\bcomplete\x18\x04 \x01(\bR\bcompleteB\v\n" +
+	"\t_tracking\"C\n" +
 	"\x0eOrderCancelled\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\")\n" +
 	"\fOrderExpired\x12\x19\n" +
-	"\border_id\x18\x01 \x01(\tR\aorderId\"]\n" +
+	"\border_id\x18\x01 \x01(\tR\aorderId\"\xf5\x01\n" +
 	"\rOrderRefunded\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x121\n" +
-	"\x06amount\x18\x02 \x01(\v2\x19.stampede.events.v1.MoneyR\x06amount\"h\n" +
+	"\x06amount\x18\x02 \x01(\v2\x19.stampede.events.v1.MoneyR\x06amount\x123\n" +
+	"\x05lines\x18\x03 \x03(\v2\x1d.stampede.events.v1.OrderLineR\x05lines\x12/\n" +
+	"\x05total\x18\x04 \x01(\v2\x19.stampede.events.v1.MoneyR\x05total\x12\x18\n" +
+	"\arestock\x18\x05 \x01(\bR\arestock\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\"\x94\x01\n" +
+	"\x0fRefundRequested\x12\x19\n" +
+	"\border_id\x18\x01 \x01(\tR\aorderId\x121\n" +
+	"\x06amount\x18\x02 \x01(\v2\x19.stampede.events.v1.MoneyR\x06amount\x123\n" +
+	"\x05lines\x18\x03 \x03(\v2\x1d.stampede.events.v1.OrderLineR\x05lines\"B\n" +
+	"\rRefundRefused\x12\x19\n" +
+	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\",\n" +
+	"\x0fOrderUnitsMoved\x12\x19\n" +
+	"\border_id\x18\x01 \x01(\tR\aorderId\"h\n" +
 	"\x15PaymentActionRequired\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\x03R\aattempt\x12\x1a\n" +
@@ -2262,7 +2653,19 @@ const file_stampede_events_v1_events_proto_rawDesc = "" +
 	"\n" +
 	"reacquired\x18\x04 \x01(\x03R\n" +
 	"reacquired\x124\n" +
-	"\x05level\x18\x05 \x01(\v2\x1e.stampede.events.v1.StockLevelR\x05level\"\x8a\x01\n" +
+	"\x05level\x18\x05 \x01(\v2\x1e.stampede.events.v1.StockLevelR\x05level\"\x95\x01\n" +
+	"\x14ReservationFulfilled\x12\x10\n" +
+	"\x03sku\x18\x01 \x01(\tR\x03sku\x12\x19\n" +
+	"\border_id\x18\x02 \x01(\tR\aorderId\x12\x1a\n" +
+	"\bquantity\x18\x03 \x01(\x03R\bquantity\x124\n" +
+	"\x05level\x18\x04 \x01(\v2\x1e.stampede.events.v1.StockLevelR\x05level\"\xd2\x01\n" +
+	"\x13ReservationReturned\x12\x10\n" +
+	"\x03sku\x18\x01 \x01(\tR\x03sku\x12\x19\n" +
+	"\border_id\x18\x02 \x01(\tR\aorderId\x12\x1c\n" +
+	"\tcommitted\x18\x03 \x01(\x03R\tcommitted\x12\x1c\n" +
+	"\tfulfilled\x18\x04 \x01(\x03R\tfulfilled\x12\x1c\n" +
+	"\trestocked\x18\x05 \x01(\bR\trestocked\x124\n" +
+	"\x05level\x18\x06 \x01(\v2\x1e.stampede.events.v1.StockLevelR\x05level\"\x8a\x01\n" +
 	"\x0eStockShortfall\x12\x10\n" +
 	"\x03sku\x18\x01 \x01(\tR\x03sku\x12\x18\n" +
 	"\amissing\x18\x02 \x01(\x03R\amissing\x124\n" +
@@ -2318,7 +2721,7 @@ func file_stampede_events_v1_events_proto_rawDescGZIP() []byte {
 	return file_stampede_events_v1_events_proto_rawDescData
 }
 
-var file_stampede_events_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
+var file_stampede_events_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_stampede_events_v1_events_proto_goTypes = []any{
 	(*Money)(nil),                 // 0: stampede.events.v1.Money
 	(*OrderLine)(nil),             // 1: stampede.events.v1.OrderLine
@@ -2334,26 +2737,31 @@ var file_stampede_events_v1_events_proto_goTypes = []any{
 	(*OrderCancelled)(nil),        // 11: stampede.events.v1.OrderCancelled
 	(*OrderExpired)(nil),          // 12: stampede.events.v1.OrderExpired
 	(*OrderRefunded)(nil),         // 13: stampede.events.v1.OrderRefunded
-	(*PaymentActionRequired)(nil), // 14: stampede.events.v1.PaymentActionRequired
-	(*PaymentCaptured)(nil),       // 15: stampede.events.v1.PaymentCaptured
-	(*PaymentVoided)(nil),         // 16: stampede.events.v1.PaymentVoided
-	(*OrderHoldsReleased)(nil),    // 17: stampede.events.v1.OrderHoldsReleased
-	(*SkuConfigured)(nil),         // 18: stampede.events.v1.SkuConfigured
-	(*StockAdjusted)(nil),         // 19: stampede.events.v1.StockAdjusted
-	(*StockReserved)(nil),         // 20: stampede.events.v1.StockReserved
-	(*ReservationReleased)(nil),   // 21: stampede.events.v1.ReservationReleased
-	(*ReservationExpired)(nil),    // 22: stampede.events.v1.ReservationExpired
-	(*ReservationConfirmed)(nil),  // 23: stampede.events.v1.ReservationConfirmed
-	(*StockShortfall)(nil),        // 24: stampede.events.v1.StockShortfall
-	(*StockDepleted)(nil),         // 25: stampede.events.v1.StockDepleted
-	(*StockReplenished)(nil),      // 26: stampede.events.v1.StockReplenished
-	(*ProductVariant)(nil),        // 27: stampede.events.v1.ProductVariant
-	(*ProductCreated)(nil),        // 28: stampede.events.v1.ProductCreated
-	(*ProductUpdated)(nil),        // 29: stampede.events.v1.ProductUpdated
-	(*ProductSkusConfigured)(nil), // 30: stampede.events.v1.ProductSkusConfigured
-	(*UserRegistered)(nil),        // 31: stampede.events.v1.UserRegistered
-	(*ProfileUpdated)(nil),        // 32: stampede.events.v1.ProfileUpdated
-	(*RolesChanged)(nil),          // 33: stampede.events.v1.RolesChanged
+	(*RefundRequested)(nil),       // 14: stampede.events.v1.RefundRequested
+	(*RefundRefused)(nil),         // 15: stampede.events.v1.RefundRefused
+	(*OrderUnitsMoved)(nil),       // 16: stampede.events.v1.OrderUnitsMoved
+	(*PaymentActionRequired)(nil), // 17: stampede.events.v1.PaymentActionRequired
+	(*PaymentCaptured)(nil),       // 18: stampede.events.v1.PaymentCaptured
+	(*PaymentVoided)(nil),         // 19: stampede.events.v1.PaymentVoided
+	(*OrderHoldsReleased)(nil),    // 20: stampede.events.v1.OrderHoldsReleased
+	(*SkuConfigured)(nil),         // 21: stampede.events.v1.SkuConfigured
+	(*StockAdjusted)(nil),         // 22: stampede.events.v1.StockAdjusted
+	(*StockReserved)(nil),         // 23: stampede.events.v1.StockReserved
+	(*ReservationReleased)(nil),   // 24: stampede.events.v1.ReservationReleased
+	(*ReservationExpired)(nil),    // 25: stampede.events.v1.ReservationExpired
+	(*ReservationConfirmed)(nil),  // 26: stampede.events.v1.ReservationConfirmed
+	(*ReservationFulfilled)(nil),  // 27: stampede.events.v1.ReservationFulfilled
+	(*ReservationReturned)(nil),   // 28: stampede.events.v1.ReservationReturned
+	(*StockShortfall)(nil),        // 29: stampede.events.v1.StockShortfall
+	(*StockDepleted)(nil),         // 30: stampede.events.v1.StockDepleted
+	(*StockReplenished)(nil),      // 31: stampede.events.v1.StockReplenished
+	(*ProductVariant)(nil),        // 32: stampede.events.v1.ProductVariant
+	(*ProductCreated)(nil),        // 33: stampede.events.v1.ProductCreated
+	(*ProductUpdated)(nil),        // 34: stampede.events.v1.ProductUpdated
+	(*ProductSkusConfigured)(nil), // 35: stampede.events.v1.ProductSkusConfigured
+	(*UserRegistered)(nil),        // 36: stampede.events.v1.UserRegistered
+	(*ProfileUpdated)(nil),        // 37: stampede.events.v1.ProfileUpdated
+	(*RolesChanged)(nil),          // 38: stampede.events.v1.RolesChanged
 }
 var file_stampede_events_v1_events_proto_depIdxs = []int32{
 	0,  // 0: stampede.events.v1.OrderLine.unit_price:type_name -> stampede.events.v1.Money
@@ -2362,27 +2770,34 @@ var file_stampede_events_v1_events_proto_depIdxs = []int32{
 	1,  // 3: stampede.events.v1.OrderReserved.lines:type_name -> stampede.events.v1.OrderLine
 	0,  // 4: stampede.events.v1.PaymentRequested.amount:type_name -> stampede.events.v1.Money
 	0,  // 5: stampede.events.v1.PaymentAuthorized.amount:type_name -> stampede.events.v1.Money
-	0,  // 6: stampede.events.v1.OrderRefunded.amount:type_name -> stampede.events.v1.Money
-	0,  // 7: stampede.events.v1.PaymentCaptured.amount:type_name -> stampede.events.v1.Money
-	0,  // 8: stampede.events.v1.SkuConfigured.price:type_name -> stampede.events.v1.Money
-	2,  // 9: stampede.events.v1.SkuConfigured.level:type_name -> stampede.events.v1.StockLevel
-	2,  // 10: stampede.events.v1.StockAdjusted.level:type_name -> stampede.events.v1.StockLevel
-	0,  // 11: stampede.events.v1.StockReserved.unit_price:type_name -> stampede.events.v1.Money
-	2,  // 12: stampede.events.v1.StockReserved.level:type_name -> stampede.events.v1.StockLevel
-	2,  // 13: stampede.events.v1.ReservationReleased.level:type_name -> stampede.events.v1.StockLevel
-	2,  // 14: stampede.events.v1.ReservationExpired.level:type_name -> stampede.events.v1.StockLevel
-	2,  // 15: stampede.events.v1.ReservationConfirmed.level:type_name -> stampede.events.v1.StockLevel
-	2,  // 16: stampede.events.v1.StockShortfall.level:type_name -> stampede.events.v1.StockLevel
-	2,  // 17: stampede.events.v1.StockDepleted.level:type_name -> stampede.events.v1.StockLevel
-	2,  // 18: stampede.events.v1.StockReplenished.level:type_name -> stampede.events.v1.StockLevel
-	0,  // 19: stampede.events.v1.ProductVariant.price:type_name -> stampede.events.v1.Money
-	27, // 20: stampede.events.v1.ProductCreated.variants:type_name -> stampede.events.v1.ProductVariant
-	27, // 21: stampede.events.v1.ProductUpdated.variants:type_name -> stampede.events.v1.ProductVariant
-	22, // [22:22] is the sub-list for method output_type
-	22, // [22:22] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	1,  // 6: stampede.events.v1.OrderFulfilled.lines:type_name -> stampede.events.v1.OrderLine
+	0,  // 7: stampede.events.v1.OrderRefunded.amount:type_name -> stampede.events.v1.Money
+	1,  // 8: stampede.events.v1.OrderRefunded.lines:type_name -> stampede.events.v1.OrderLine
+	0,  // 9: stampede.events.v1.OrderRefunded.total:type_name -> stampede.events.v1.Money
+	0,  // 10: stampede.events.v1.RefundRequested.amount:type_name -> stampede.events.v1.Money
+	1,  // 11: stampede.events.v1.RefundRequested.lines:type_name -> stampede.events.v1.OrderLine
+	0,  // 12: stampede.events.v1.PaymentCaptured.amount:type_name -> stampede.events.v1.Money
+	0,  // 13: stampede.events.v1.SkuConfigured.price:type_name -> stampede.events.v1.Money
+	2,  // 14: stampede.events.v1.SkuConfigured.level:type_name -> stampede.events.v1.StockLevel
+	2,  // 15: stampede.events.v1.StockAdjusted.level:type_name -> stampede.events.v1.StockLevel
+	0,  // 16: stampede.events.v1.StockReserved.unit_price:type_name -> stampede.events.v1.Money
+	2,  // 17: stampede.events.v1.StockReserved.level:type_name -> stampede.events.v1.StockLevel
+	2,  // 18: stampede.events.v1.ReservationReleased.level:type_name -> stampede.events.v1.StockLevel
+	2,  // 19: stampede.events.v1.ReservationExpired.level:type_name -> stampede.events.v1.StockLevel
+	2,  // 20: stampede.events.v1.ReservationConfirmed.level:type_name -> stampede.events.v1.StockLevel
+	2,  // 21: stampede.events.v1.ReservationFulfilled.level:type_name -> stampede.events.v1.StockLevel
+	2,  // 22: stampede.events.v1.ReservationReturned.level:type_name -> stampede.events.v1.StockLevel
+	2,  // 23: stampede.events.v1.StockShortfall.level:type_name -> stampede.events.v1.StockLevel
+	2,  // 24: stampede.events.v1.StockDepleted.level:type_name -> stampede.events.v1.StockLevel
+	2,  // 25: stampede.events.v1.StockReplenished.level:type_name -> stampede.events.v1.StockLevel
+	0,  // 26: stampede.events.v1.ProductVariant.price:type_name -> stampede.events.v1.Money
+	32, // 27: stampede.events.v1.ProductCreated.variants:type_name -> stampede.events.v1.ProductVariant
+	32, // 28: stampede.events.v1.ProductUpdated.variants:type_name -> stampede.events.v1.ProductVariant
+	29, // [29:29] is the sub-list for method output_type
+	29, // [29:29] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_stampede_events_v1_events_proto_init() }
@@ -2392,15 +2807,16 @@ func file_stampede_events_v1_events_proto_init() {
 	}
 	file_stampede_events_v1_events_proto_msgTypes[1].OneofWrappers = []any{}
 	file_stampede_events_v1_events_proto_msgTypes[5].OneofWrappers = []any{}
-	file_stampede_events_v1_events_proto_msgTypes[18].OneofWrappers = []any{}
-	file_stampede_events_v1_events_proto_msgTypes[27].OneofWrappers = []any{}
+	file_stampede_events_v1_events_proto_msgTypes[10].OneofWrappers = []any{}
+	file_stampede_events_v1_events_proto_msgTypes[21].OneofWrappers = []any{}
+	file_stampede_events_v1_events_proto_msgTypes[32].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_stampede_events_v1_events_proto_rawDesc), len(file_stampede_events_v1_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   34,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -240,7 +240,11 @@ type Order struct {
 	HoldMs         int64             `protobuf:"varint,15,opt,name=hold_ms,json=holdMs,proto3" json:"hold_ms,omitempty"`
 	PaymentKeys    []*PaymentKey     `protobuf:"bytes,16,rep,name=payment_keys,json=paymentKeys,proto3" json:"payment_keys,omitempty"`
 	// Attempts that may have reserved money which the order will not take.
-	ToVoid        []*OpenAttempt `protobuf:"bytes,17,rep,name=to_void,json=toVoid,proto3" json:"to_void,omitempty"`
+	ToVoid []*OpenAttempt `protobuf:"bytes,17,rep,name=to_void,json=toVoid,proto3" json:"to_void,omitempty"`
+	// Fulfilments and refunds, numbered together as they came.
+	Moves []*MoveKey `protobuf:"bytes,30,rep,name=moves,proto3" json:"moves,omitempty"`
+	// The one of them that is under way.
+	OpenMove      *OpenMove `protobuf:"bytes,31,opt,name=open_move,json=openMove,proto3" json:"open_move,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -394,6 +398,20 @@ func (x *Order) GetToVoid() []*OpenAttempt {
 	return nil
 }
 
+func (x *Order) GetMoves() []*MoveKey {
+	if x != nil {
+		return x.Moves
+	}
+	return nil
+}
+
+func (x *Order) GetOpenMove() *OpenMove {
+	if x != nil {
+		return x.OpenMove
+	}
+	return nil
+}
+
 type Line struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Sku           string                 `protobuf:"bytes,1,opt,name=sku,proto3" json:"sku,omitempty"`
@@ -403,6 +421,10 @@ type Line struct {
 	ExpectedPrice *commonpb.Money        `protobuf:"bytes,5,opt,name=expected_price,json=expectedPrice,proto3" json:"expected_price,omitempty"`
 	SkuVersion    int64                  `protobuf:"varint,6,opt,name=sku_version,json=skuVersion,proto3" json:"sku_version,omitempty"`
 	Status        LineStatus             `protobuf:"varint,7,opt,name=status,proto3,enum=stampede.order.v1.LineStatus" json:"status,omitempty"`
+	Fulfilled     int64                  `protobuf:"varint,30,opt,name=fulfilled,proto3" json:"fulfilled,omitempty"`
+	Refunded      int64                  `protobuf:"varint,31,opt,name=refunded,proto3" json:"refunded,omitempty"`
+	// How many of the refunded units had not been fulfilled: they never will be.
+	Withdrawn     int64 `protobuf:"varint,32,opt,name=withdrawn,proto3" json:"withdrawn,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -486,6 +508,27 @@ func (x *Line) GetStatus() LineStatus {
 	return LineStatus_LINE_STATUS_UNSPECIFIED
 }
 
+func (x *Line) GetFulfilled() int64 {
+	if x != nil {
+		return x.Fulfilled
+	}
+	return 0
+}
+
+func (x *Line) GetRefunded() int64 {
+	if x != nil {
+		return x.Refunded
+	}
+	return 0
+}
+
+func (x *Line) GetWithdrawn() int64 {
+	if x != nil {
+		return x.Withdrawn
+	}
+	return 0
+}
+
 type Payment struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Status        PaymentStatus          `protobuf:"varint,1,opt,name=status,proto3,enum=stampede.order.v1.PaymentStatus" json:"status,omitempty"`
@@ -497,6 +540,9 @@ type Payment struct {
 	Captured      *commonpb.Money        `protobuf:"bytes,7,opt,name=captured,proto3" json:"captured,omitempty"`
 	NextActionUrl string                 `protobuf:"bytes,8,opt,name=next_action_url,json=nextActionUrl,proto3" json:"next_action_url,omitempty"`
 	DeclineReason string                 `protobuf:"bytes,9,opt,name=decline_reason,json=declineReason,proto3" json:"decline_reason,omitempty"`
+	Refunded      *commonpb.Money        `protobuf:"bytes,30,opt,name=refunded,proto3" json:"refunded,omitempty"`
+	// When the newest attempt was requested.
+	RequestedAtMs int64 `protobuf:"varint,31,opt,name=requested_at_ms,json=requestedAtMs,proto3" json:"requested_at_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -594,12 +640,27 @@ func (x *Payment) GetDeclineReason() string {
 	return ""
 }
 
+func (x *Payment) GetRefunded() *commonpb.Money {
+	if x != nil {
+		return x.Refunded
+	}
+	return nil
+}
+
+func (x *Payment) GetRequestedAtMs() int64 {
+	if x != nil {
+		return x.RequestedAtMs
+	}
+	return 0
+}
+
 type Change struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Version       int64                  `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
 	Status        Status                 `protobuf:"varint,2,opt,name=status,proto3,enum=stampede.order.v1.Status" json:"status,omitempty"`
 	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
 	AtMs          int64                  `protobuf:"varint,4,opt,name=at_ms,json=atMs,proto3" json:"at_ms,omitempty"`
+	Tracking      string                 `protobuf:"bytes,30,opt,name=tracking,proto3" json:"tracking,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -662,6 +723,232 @@ func (x *Change) GetAtMs() int64 {
 	return 0
 }
 
+func (x *Change) GetTracking() string {
+	if x != nil {
+		return x.Tracking
+	}
+	return ""
+}
+
+// MoveKey remembers which idempotency key asked for which fulfilment or refund.
+type MoveKey struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	IdempotencyKey string                 `protobuf:"bytes,1,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
+	InputHash      []byte                 `protobuf:"bytes,2,opt,name=input_hash,json=inputHash,proto3" json:"input_hash,omitempty"`
+	Number         int64                  `protobuf:"varint,3,opt,name=number,proto3" json:"number,omitempty"`
+	// Why the provider did not refund, if it did not.
+	Refusal       *commonpb.Refusal `protobuf:"bytes,4,opt,name=refusal,proto3" json:"refusal,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MoveKey) Reset() {
+	*x = MoveKey{}
+	mi := &file_stampede_order_v1_order_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MoveKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MoveKey) ProtoMessage() {}
+
+func (x *MoveKey) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_order_v1_order_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MoveKey.ProtoReflect.Descriptor instead.
+func (*MoveKey) Descriptor() ([]byte, []int) {
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *MoveKey) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
+}
+
+func (x *MoveKey) GetInputHash() []byte {
+	if x != nil {
+		return x.InputHash
+	}
+	return nil
+}
+
+func (x *MoveKey) GetNumber() int64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *MoveKey) GetRefusal() *commonpb.Refusal {
+	if x != nil {
+		return x.Refusal
+	}
+	return nil
+}
+
+// OpenMove is a fulfilment or refund that others have not taken in yet: first the provider (money), then the SKUs.
+type OpenMove struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Number int64                  `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	Lines  []*MovedLine           `protobuf:"bytes,2,rep,name=lines,proto3" json:"lines,omitempty"`
+	// Set for a refund.
+	Refund *RefundRequested `protobuf:"bytes,3,opt,name=refund,proto3" json:"refund,omitempty"`
+	// The money is back: what is left to do is the units.
+	Refunded      bool  `protobuf:"varint,4,opt,name=refunded,proto3" json:"refunded,omitempty"`
+	RequestedAtMs int64 `protobuf:"varint,5,opt,name=requested_at_ms,json=requestedAtMs,proto3" json:"requested_at_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OpenMove) Reset() {
+	*x = OpenMove{}
+	mi := &file_stampede_order_v1_order_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OpenMove) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OpenMove) ProtoMessage() {}
+
+func (x *OpenMove) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_order_v1_order_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OpenMove.ProtoReflect.Descriptor instead.
+func (*OpenMove) Descriptor() ([]byte, []int) {
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *OpenMove) GetNumber() int64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *OpenMove) GetLines() []*MovedLine {
+	if x != nil {
+		return x.Lines
+	}
+	return nil
+}
+
+func (x *OpenMove) GetRefund() *RefundRequested {
+	if x != nil {
+		return x.Refund
+	}
+	return nil
+}
+
+func (x *OpenMove) GetRefunded() bool {
+	if x != nil {
+		return x.Refunded
+	}
+	return false
+}
+
+func (x *OpenMove) GetRequestedAtMs() int64 {
+	if x != nil {
+		return x.RequestedAtMs
+	}
+	return 0
+}
+
+// MovedLine is units of one line. line is its index in the order.
+type MovedLine struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Line     int32                  `protobuf:"varint,1,opt,name=line,proto3" json:"line,omitempty"`
+	Sku      string                 `protobuf:"bytes,2,opt,name=sku,proto3" json:"sku,omitempty"`
+	Quantity int64                  `protobuf:"varint,3,opt,name=quantity,proto3" json:"quantity,omitempty"`
+	// Of a refund: how many of the units had not been fulfilled.
+	Unfulfilled   int64 `protobuf:"varint,4,opt,name=unfulfilled,proto3" json:"unfulfilled,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MovedLine) Reset() {
+	*x = MovedLine{}
+	mi := &file_stampede_order_v1_order_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MovedLine) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MovedLine) ProtoMessage() {}
+
+func (x *MovedLine) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_order_v1_order_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MovedLine.ProtoReflect.Descriptor instead.
+func (*MovedLine) Descriptor() ([]byte, []int) {
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *MovedLine) GetLine() int32 {
+	if x != nil {
+		return x.Line
+	}
+	return 0
+}
+
+func (x *MovedLine) GetSku() string {
+	if x != nil {
+		return x.Sku
+	}
+	return ""
+}
+
+func (x *MovedLine) GetQuantity() int64 {
+	if x != nil {
+		return x.Quantity
+	}
+	return 0
+}
+
+func (x *MovedLine) GetUnfulfilled() int64 {
+	if x != nil {
+		return x.Unfulfilled
+	}
+	return 0
+}
+
 // OpenAttempt is a payment attempt that the provider is to void.
 type OpenAttempt struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -673,7 +960,7 @@ type OpenAttempt struct {
 
 func (x *OpenAttempt) Reset() {
 	*x = OpenAttempt{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[4]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -685,7 +972,7 @@ func (x *OpenAttempt) String() string {
 func (*OpenAttempt) ProtoMessage() {}
 
 func (x *OpenAttempt) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[4]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -698,7 +985,7 @@ func (x *OpenAttempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenAttempt.ProtoReflect.Descriptor instead.
 func (*OpenAttempt) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{4}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *OpenAttempt) GetAttempt() int64 {
@@ -729,7 +1016,7 @@ type PaymentKey struct {
 
 func (x *PaymentKey) Reset() {
 	*x = PaymentKey{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[5]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -741,7 +1028,7 @@ func (x *PaymentKey) String() string {
 func (*PaymentKey) ProtoMessage() {}
 
 func (x *PaymentKey) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[5]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -754,7 +1041,7 @@ func (x *PaymentKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PaymentKey.ProtoReflect.Descriptor instead.
 func (*PaymentKey) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{5}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *PaymentKey) GetIdempotencyKey() string {
@@ -800,7 +1087,7 @@ type Place struct {
 
 func (x *Place) Reset() {
 	*x = Place{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[6]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -812,7 +1099,7 @@ func (x *Place) String() string {
 func (*Place) ProtoMessage() {}
 
 func (x *Place) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[6]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -825,7 +1112,7 @@ func (x *Place) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Place.ProtoReflect.Descriptor instead.
 func (*Place) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{6}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Place) GetCustomerId() string {
@@ -874,7 +1161,7 @@ type PlaceLine struct {
 
 func (x *PlaceLine) Reset() {
 	*x = PlaceLine{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[7]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -886,7 +1173,7 @@ func (x *PlaceLine) String() string {
 func (*PlaceLine) ProtoMessage() {}
 
 func (x *PlaceLine) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[7]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -899,7 +1186,7 @@ func (x *PlaceLine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlaceLine.ProtoReflect.Descriptor instead.
 func (*PlaceLine) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{7}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *PlaceLine) GetSku() string {
@@ -934,7 +1221,7 @@ type Pay struct {
 
 func (x *Pay) Reset() {
 	*x = Pay{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[8]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -946,7 +1233,7 @@ func (x *Pay) String() string {
 func (*Pay) ProtoMessage() {}
 
 func (x *Pay) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[8]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -959,7 +1246,7 @@ func (x *Pay) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pay.ProtoReflect.Descriptor instead.
 func (*Pay) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{8}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Pay) GetActor() *commonpb.Actor {
@@ -993,7 +1280,7 @@ type Cancel struct {
 
 func (x *Cancel) Reset() {
 	*x = Cancel{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[9]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1005,7 +1292,7 @@ func (x *Cancel) String() string {
 func (*Cancel) ProtoMessage() {}
 
 func (x *Cancel) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[9]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1018,7 +1305,7 @@ func (x *Cancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
 func (*Cancel) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{9}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Cancel) GetActor() *commonpb.Actor {
@@ -1044,7 +1331,7 @@ type Get struct {
 
 func (x *Get) Reset() {
 	*x = Get{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[10]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1056,7 +1343,7 @@ func (x *Get) String() string {
 func (*Get) ProtoMessage() {}
 
 func (x *Get) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[10]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1069,7 +1356,7 @@ func (x *Get) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Get.ProtoReflect.Descriptor instead.
 func (*Get) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{10}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Get) GetActor() *commonpb.Actor {
@@ -1077,6 +1364,250 @@ func (x *Get) GetActor() *commonpb.Actor {
 		return x.Actor
 	}
 	return nil
+}
+
+// Fulfil says that units have left the building. No lines: all that is left to fulfil. Staff only.
+type Fulfil struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Actor          *commonpb.Actor        `protobuf:"bytes,1,opt,name=actor,proto3" json:"actor,omitempty"`
+	IdempotencyKey string                 `protobuf:"bytes,2,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
+	Lines          []*LineQuantity        `protobuf:"bytes,3,rep,name=lines,proto3" json:"lines,omitempty"`
+	Tracking       string                 `protobuf:"bytes,4,opt,name=tracking,proto3" json:"tracking,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Fulfil) Reset() {
+	*x = Fulfil{}
+	mi := &file_stampede_order_v1_order_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Fulfil) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Fulfil) ProtoMessage() {}
+
+func (x *Fulfil) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_order_v1_order_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Fulfil.ProtoReflect.Descriptor instead.
+func (*Fulfil) Descriptor() ([]byte, []int) {
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Fulfil) GetActor() *commonpb.Actor {
+	if x != nil {
+		return x.Actor
+	}
+	return nil
+}
+
+func (x *Fulfil) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
+}
+
+func (x *Fulfil) GetLines() []*LineQuantity {
+	if x != nil {
+		return x.Lines
+	}
+	return nil
+}
+
+func (x *Fulfil) GetTracking() string {
+	if x != nil {
+		return x.Tracking
+	}
+	return ""
+}
+
+// Refund gives the price of units back. No lines: all that was not refunded. Of a line, units that were not fulfilled are refunded first. Staff only.
+type Refund struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Actor          *commonpb.Actor        `protobuf:"bytes,1,opt,name=actor,proto3" json:"actor,omitempty"`
+	IdempotencyKey string                 `protobuf:"bytes,2,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
+	Lines          []*LineQuantity        `protobuf:"bytes,3,rep,name=lines,proto3" json:"lines,omitempty"`
+	// The units can be sold again.
+	Restock       bool   `protobuf:"varint,4,opt,name=restock,proto3" json:"restock,omitempty"`
+	Reason        string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Refund) Reset() {
+	*x = Refund{}
+	mi := &file_stampede_order_v1_order_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Refund) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Refund) ProtoMessage() {}
+
+func (x *Refund) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_order_v1_order_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Refund.ProtoReflect.Descriptor instead.
+func (*Refund) Descriptor() ([]byte, []int) {
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Refund) GetActor() *commonpb.Actor {
+	if x != nil {
+		return x.Actor
+	}
+	return nil
+}
+
+func (x *Refund) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
+}
+
+func (x *Refund) GetLines() []*LineQuantity {
+	if x != nil {
+		return x.Lines
+	}
+	return nil
+}
+
+func (x *Refund) GetRestock() bool {
+	if x != nil {
+		return x.Restock
+	}
+	return false
+}
+
+func (x *Refund) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type LineQuantity struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Sku           string                 `protobuf:"bytes,1,opt,name=sku,proto3" json:"sku,omitempty"`
+	Quantity      int64                  `protobuf:"varint,2,opt,name=quantity,proto3" json:"quantity,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LineQuantity) Reset() {
+	*x = LineQuantity{}
+	mi := &file_stampede_order_v1_order_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LineQuantity) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LineQuantity) ProtoMessage() {}
+
+func (x *LineQuantity) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_order_v1_order_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LineQuantity.ProtoReflect.Descriptor instead.
+func (*LineQuantity) Descriptor() ([]byte, []int) {
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *LineQuantity) GetSku() string {
+	if x != nil {
+		return x.Sku
+	}
+	return ""
+}
+
+func (x *LineQuantity) GetQuantity() int64 {
+	if x != nil {
+		return x.Quantity
+	}
+	return 0
+}
+
+// PaymentNotice says that the provider has news of an attempt. It carries no outcome: the order asks the provider itself. Sent by the provider's port, not on behalf of a person.
+type PaymentNotice struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Attempt       int64                  `protobuf:"varint,1,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PaymentNotice) Reset() {
+	*x = PaymentNotice{}
+	mi := &file_stampede_order_v1_order_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PaymentNotice) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PaymentNotice) ProtoMessage() {}
+
+func (x *PaymentNotice) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_order_v1_order_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PaymentNotice.ProtoReflect.Descriptor instead.
+func (*PaymentNotice) Descriptor() ([]byte, []int) {
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *PaymentNotice) GetAttempt() int64 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
 }
 
 // OrderReply answers every command. A refusal may come with the order as it stands.
@@ -1090,7 +1621,7 @@ type OrderReply struct {
 
 func (x *OrderReply) Reset() {
 	*x = OrderReply{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[11]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1102,7 +1633,7 @@ func (x *OrderReply) String() string {
 func (*OrderReply) ProtoMessage() {}
 
 func (x *OrderReply) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[11]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1115,7 +1646,7 @@ func (x *OrderReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OrderReply.ProtoReflect.Descriptor instead.
 func (*OrderReply) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{11}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *OrderReply) GetRefusal() *commonpb.Refusal {
@@ -1150,6 +1681,11 @@ type Event struct {
 	//	*Event_Cancelled
 	//	*Event_Expired
 	//	*Event_HoldsReleased
+	//	*Event_Fulfilled
+	//	*Event_RefundRequested
+	//	*Event_Refunded
+	//	*Event_RefundRefused
+	//	*Event_UnitsMoved
 	Event         isEvent_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1157,7 +1693,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[12]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1169,7 +1705,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[12]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1182,7 +1718,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{12}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Event) GetAtMs() int64 {
@@ -1316,6 +1852,51 @@ func (x *Event) GetHoldsReleased() *HoldsReleased {
 	return nil
 }
 
+func (x *Event) GetFulfilled() *Fulfilled {
+	if x != nil {
+		if x, ok := x.Event.(*Event_Fulfilled); ok {
+			return x.Fulfilled
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetRefundRequested() *RefundRequested {
+	if x != nil {
+		if x, ok := x.Event.(*Event_RefundRequested); ok {
+			return x.RefundRequested
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetRefunded() *Refunded {
+	if x != nil {
+		if x, ok := x.Event.(*Event_Refunded); ok {
+			return x.Refunded
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetRefundRefused() *RefundRefused {
+	if x != nil {
+		if x, ok := x.Event.(*Event_RefundRefused); ok {
+			return x.RefundRefused
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetUnitsMoved() *UnitsMoved {
+	if x != nil {
+		if x, ok := x.Event.(*Event_UnitsMoved); ok {
+			return x.UnitsMoved
+		}
+	}
+	return nil
+}
+
 type isEvent_Event interface {
 	isEvent_Event()
 }
@@ -1372,6 +1953,26 @@ type Event_HoldsReleased struct {
 	HoldsReleased *HoldsReleased `protobuf:"bytes,22,opt,name=holds_released,json=holdsReleased,proto3,oneof"`
 }
 
+type Event_Fulfilled struct {
+	Fulfilled *Fulfilled `protobuf:"bytes,30,opt,name=fulfilled,proto3,oneof"`
+}
+
+type Event_RefundRequested struct {
+	RefundRequested *RefundRequested `protobuf:"bytes,31,opt,name=refund_requested,json=refundRequested,proto3,oneof"`
+}
+
+type Event_Refunded struct {
+	Refunded *Refunded `protobuf:"bytes,32,opt,name=refunded,proto3,oneof"`
+}
+
+type Event_RefundRefused struct {
+	RefundRefused *RefundRefused `protobuf:"bytes,33,opt,name=refund_refused,json=refundRefused,proto3,oneof"`
+}
+
+type Event_UnitsMoved struct {
+	UnitsMoved *UnitsMoved `protobuf:"bytes,34,opt,name=units_moved,json=unitsMoved,proto3,oneof"`
+}
+
 func (*Event_Placed) isEvent_Event() {}
 
 func (*Event_Reserved) isEvent_Event() {}
@@ -1398,6 +1999,16 @@ func (*Event_Expired) isEvent_Event() {}
 
 func (*Event_HoldsReleased) isEvent_Event() {}
 
+func (*Event_Fulfilled) isEvent_Event() {}
+
+func (*Event_RefundRequested) isEvent_Event() {}
+
+func (*Event_Refunded) isEvent_Event() {}
+
+func (*Event_RefundRefused) isEvent_Event() {}
+
+func (*Event_UnitsMoved) isEvent_Event() {}
+
 type Placed struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
 	CustomerId     string                 `protobuf:"bytes,1,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
@@ -1411,7 +2022,7 @@ type Placed struct {
 
 func (x *Placed) Reset() {
 	*x = Placed{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[13]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1423,7 +2034,7 @@ func (x *Placed) String() string {
 func (*Placed) ProtoMessage() {}
 
 func (x *Placed) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[13]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1436,7 +2047,7 @@ func (x *Placed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Placed.ProtoReflect.Descriptor instead.
 func (*Placed) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{13}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Placed) GetCustomerId() string {
@@ -1486,7 +2097,7 @@ type Reserved struct {
 
 func (x *Reserved) Reset() {
 	*x = Reserved{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[14]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1498,7 +2109,7 @@ func (x *Reserved) String() string {
 func (*Reserved) ProtoMessage() {}
 
 func (x *Reserved) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[14]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1511,7 +2122,7 @@ func (x *Reserved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reserved.ProtoReflect.Descriptor instead.
 func (*Reserved) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{14}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Reserved) GetLines() []*LineHold {
@@ -1549,7 +2160,7 @@ type LineHold struct {
 
 func (x *LineHold) Reset() {
 	*x = LineHold{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[15]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1561,7 +2172,7 @@ func (x *LineHold) String() string {
 func (*LineHold) ProtoMessage() {}
 
 func (x *LineHold) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[15]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1574,7 +2185,7 @@ func (x *LineHold) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LineHold.ProtoReflect.Descriptor instead.
 func (*LineHold) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{15}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *LineHold) GetSkuVersion() int64 {
@@ -1623,7 +2234,7 @@ type Rejected struct {
 
 func (x *Rejected) Reset() {
 	*x = Rejected{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[16]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1635,7 +2246,7 @@ func (x *Rejected) String() string {
 func (*Rejected) ProtoMessage() {}
 
 func (x *Rejected) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[16]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1648,7 +2259,7 @@ func (x *Rejected) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rejected.ProtoReflect.Descriptor instead.
 func (*Rejected) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{16}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Rejected) GetRefusal() *commonpb.Refusal {
@@ -1678,7 +2289,7 @@ type PaymentRequested struct {
 
 func (x *PaymentRequested) Reset() {
 	*x = PaymentRequested{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[17]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1690,7 +2301,7 @@ func (x *PaymentRequested) String() string {
 func (*PaymentRequested) ProtoMessage() {}
 
 func (x *PaymentRequested) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[17]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1703,7 +2314,7 @@ func (x *PaymentRequested) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PaymentRequested.ProtoReflect.Descriptor instead.
 func (*PaymentRequested) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{17}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *PaymentRequested) GetAttempt() int64 {
@@ -1753,7 +2364,7 @@ type PaymentActionRequired struct {
 
 func (x *PaymentActionRequired) Reset() {
 	*x = PaymentActionRequired{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[18]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1765,7 +2376,7 @@ func (x *PaymentActionRequired) String() string {
 func (*PaymentActionRequired) ProtoMessage() {}
 
 func (x *PaymentActionRequired) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[18]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1778,7 +2389,7 @@ func (x *PaymentActionRequired) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PaymentActionRequired.ProtoReflect.Descriptor instead.
 func (*PaymentActionRequired) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{18}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *PaymentActionRequired) GetAttempt() int64 {
@@ -1821,7 +2432,7 @@ type PaymentAuthorized struct {
 
 func (x *PaymentAuthorized) Reset() {
 	*x = PaymentAuthorized{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[19]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1833,7 +2444,7 @@ func (x *PaymentAuthorized) String() string {
 func (*PaymentAuthorized) ProtoMessage() {}
 
 func (x *PaymentAuthorized) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[19]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1846,7 +2457,7 @@ func (x *PaymentAuthorized) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PaymentAuthorized.ProtoReflect.Descriptor instead.
 func (*PaymentAuthorized) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{19}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *PaymentAuthorized) GetAttempt() int64 {
@@ -1888,7 +2499,7 @@ type PaymentDeclined struct {
 
 func (x *PaymentDeclined) Reset() {
 	*x = PaymentDeclined{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[20]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1900,7 +2511,7 @@ func (x *PaymentDeclined) String() string {
 func (*PaymentDeclined) ProtoMessage() {}
 
 func (x *PaymentDeclined) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[20]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1913,7 +2524,7 @@ func (x *PaymentDeclined) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PaymentDeclined.ProtoReflect.Descriptor instead.
 func (*PaymentDeclined) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{20}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *PaymentDeclined) GetAttempt() int64 {
@@ -1947,7 +2558,7 @@ type Confirmed struct {
 
 func (x *Confirmed) Reset() {
 	*x = Confirmed{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[21]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1959,7 +2570,7 @@ func (x *Confirmed) String() string {
 func (*Confirmed) ProtoMessage() {}
 
 func (x *Confirmed) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[21]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1972,7 +2583,7 @@ func (x *Confirmed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Confirmed.ProtoReflect.Descriptor instead.
 func (*Confirmed) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{21}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Confirmed) GetSkuVersions() []int64 {
@@ -1991,7 +2602,7 @@ type PaymentCaptured struct {
 
 func (x *PaymentCaptured) Reset() {
 	*x = PaymentCaptured{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[22]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2003,7 +2614,7 @@ func (x *PaymentCaptured) String() string {
 func (*PaymentCaptured) ProtoMessage() {}
 
 func (x *PaymentCaptured) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[22]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2016,7 +2627,7 @@ func (x *PaymentCaptured) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PaymentCaptured.ProtoReflect.Descriptor instead.
 func (*PaymentCaptured) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{22}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *PaymentCaptured) GetAmount() *commonpb.Money {
@@ -2035,7 +2646,7 @@ type PaymentVoided struct {
 
 func (x *PaymentVoided) Reset() {
 	*x = PaymentVoided{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[23]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2047,7 +2658,7 @@ func (x *PaymentVoided) String() string {
 func (*PaymentVoided) ProtoMessage() {}
 
 func (x *PaymentVoided) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[23]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2060,7 +2671,7 @@ func (x *PaymentVoided) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PaymentVoided.ProtoReflect.Descriptor instead.
 func (*PaymentVoided) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{23}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *PaymentVoided) GetAttempt() int64 {
@@ -2082,7 +2693,7 @@ type Cancelled struct {
 
 func (x *Cancelled) Reset() {
 	*x = Cancelled{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[24]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2094,7 +2705,7 @@ func (x *Cancelled) String() string {
 func (*Cancelled) ProtoMessage() {}
 
 func (x *Cancelled) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[24]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2107,7 +2718,7 @@ func (x *Cancelled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancelled.ProtoReflect.Descriptor instead.
 func (*Cancelled) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{24}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Cancelled) GetReason() string {
@@ -2139,7 +2750,7 @@ type Expired struct {
 
 func (x *Expired) Reset() {
 	*x = Expired{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[25]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2151,7 +2762,7 @@ func (x *Expired) String() string {
 func (*Expired) ProtoMessage() {}
 
 func (x *Expired) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[25]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2164,7 +2775,394 @@ func (x *Expired) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Expired.ProtoReflect.Descriptor instead.
 func (*Expired) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{25}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{32}
+}
+
+// Fulfilled: units have left the building.
+type Fulfilled struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Number         int64                  `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	IdempotencyKey string                 `protobuf:"bytes,2,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
+	InputHash      []byte                 `protobuf:"bytes,3,opt,name=input_hash,json=inputHash,proto3" json:"input_hash,omitempty"`
+	Lines          []*MovedLine           `protobuf:"bytes,4,rep,name=lines,proto3" json:"lines,omitempty"`
+	Tracking       string                 `protobuf:"bytes,5,opt,name=tracking,proto3" json:"tracking,omitempty"`
+	ActorId        string                 `protobuf:"bytes,6,opt,name=actor_id,json=actorId,proto3" json:"actor_id,omitempty"`
+	// Nothing is left to fulfil.
+	Complete      bool `protobuf:"varint,7,opt,name=complete,proto3" json:"complete,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Fulfilled) Reset() {
+	*x = Fulfilled{}
+	mi := &file_stampede_order_v1_order_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Fulfilled) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Fulfilled) ProtoMessage() {}
+
+func (x *Fulfilled) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_order_v1_order_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Fulfilled.ProtoReflect.Descriptor instead.
+func (*Fulfilled) Descriptor() ([]byte, []int) {
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *Fulfilled) GetNumber() int64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Fulfilled) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
+}
+
+func (x *Fulfilled) GetInputHash() []byte {
+	if x != nil {
+		return x.InputHash
+	}
+	return nil
+}
+
+func (x *Fulfilled) GetLines() []*MovedLine {
+	if x != nil {
+		return x.Lines
+	}
+	return nil
+}
+
+func (x *Fulfilled) GetTracking() string {
+	if x != nil {
+		return x.Tracking
+	}
+	return ""
+}
+
+func (x *Fulfilled) GetActorId() string {
+	if x != nil {
+		return x.ActorId
+	}
+	return ""
+}
+
+func (x *Fulfilled) GetComplete() bool {
+	if x != nil {
+		return x.Complete
+	}
+	return false
+}
+
+type RefundRequested struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Number         int64                  `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	IdempotencyKey string                 `protobuf:"bytes,2,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
+	InputHash      []byte                 `protobuf:"bytes,3,opt,name=input_hash,json=inputHash,proto3" json:"input_hash,omitempty"`
+	Lines          []*MovedLine           `protobuf:"bytes,4,rep,name=lines,proto3" json:"lines,omitempty"`
+	Amount         *commonpb.Money        `protobuf:"bytes,5,opt,name=amount,proto3" json:"amount,omitempty"`
+	Restock        bool                   `protobuf:"varint,6,opt,name=restock,proto3" json:"restock,omitempty"`
+	Reason         string                 `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
+	ActorId        string                 `protobuf:"bytes,8,opt,name=actor_id,json=actorId,proto3" json:"actor_id,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *RefundRequested) Reset() {
+	*x = RefundRequested{}
+	mi := &file_stampede_order_v1_order_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RefundRequested) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RefundRequested) ProtoMessage() {}
+
+func (x *RefundRequested) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_order_v1_order_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RefundRequested.ProtoReflect.Descriptor instead.
+func (*RefundRequested) Descriptor() ([]byte, []int) {
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *RefundRequested) GetNumber() int64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *RefundRequested) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
+}
+
+func (x *RefundRequested) GetInputHash() []byte {
+	if x != nil {
+		return x.InputHash
+	}
+	return nil
+}
+
+func (x *RefundRequested) GetLines() []*MovedLine {
+	if x != nil {
+		return x.Lines
+	}
+	return nil
+}
+
+func (x *RefundRequested) GetAmount() *commonpb.Money {
+	if x != nil {
+		return x.Amount
+	}
+	return nil
+}
+
+func (x *RefundRequested) GetRestock() bool {
+	if x != nil {
+		return x.Restock
+	}
+	return false
+}
+
+func (x *RefundRequested) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *RefundRequested) GetActorId() string {
+	if x != nil {
+		return x.ActorId
+	}
+	return ""
+}
+
+// Refunded: the provider has given the money back.
+type Refunded struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Number int64                  `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	Lines  []*MovedLine           `protobuf:"bytes,2,rep,name=lines,proto3" json:"lines,omitempty"`
+	Amount *commonpb.Money        `protobuf:"bytes,3,opt,name=amount,proto3" json:"amount,omitempty"`
+	// All that the order has been refunded so far.
+	Total *commonpb.Money `protobuf:"bytes,4,opt,name=total,proto3" json:"total,omitempty"`
+	// The provider's name for the refund.
+	Reference     string `protobuf:"bytes,5,opt,name=reference,proto3" json:"reference,omitempty"`
+	Reason        string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	Restock       bool   `protobuf:"varint,7,opt,name=restock,proto3" json:"restock,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Refunded) Reset() {
+	*x = Refunded{}
+	mi := &file_stampede_order_v1_order_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Refunded) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Refunded) ProtoMessage() {}
+
+func (x *Refunded) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_order_v1_order_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Refunded.ProtoReflect.Descriptor instead.
+func (*Refunded) Descriptor() ([]byte, []int) {
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *Refunded) GetNumber() int64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Refunded) GetLines() []*MovedLine {
+	if x != nil {
+		return x.Lines
+	}
+	return nil
+}
+
+func (x *Refunded) GetAmount() *commonpb.Money {
+	if x != nil {
+		return x.Amount
+	}
+	return nil
+}
+
+func (x *Refunded) GetTotal() *commonpb.Money {
+	if x != nil {
+		return x.Total
+	}
+	return nil
+}
+
+func (x *Refunded) GetReference() string {
+	if x != nil {
+		return x.Reference
+	}
+	return ""
+}
+
+func (x *Refunded) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Refunded) GetRestock() bool {
+	if x != nil {
+		return x.Restock
+	}
+	return false
+}
+
+// RefundRefused: the provider did not give the money back; nothing else was changed.
+type RefundRefused struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Number        int64                  `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RefundRefused) Reset() {
+	*x = RefundRefused{}
+	mi := &file_stampede_order_v1_order_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RefundRefused) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RefundRefused) ProtoMessage() {}
+
+func (x *RefundRefused) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_order_v1_order_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RefundRefused.ProtoReflect.Descriptor instead.
+func (*RefundRefused) Descriptor() ([]byte, []int) {
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *RefundRefused) GetNumber() int64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *RefundRefused) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// UnitsMoved: the SKUs have taken in a fulfilment or a refund.
+type UnitsMoved struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Number        int64                  `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnitsMoved) Reset() {
+	*x = UnitsMoved{}
+	mi := &file_stampede_order_v1_order_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnitsMoved) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnitsMoved) ProtoMessage() {}
+
+func (x *UnitsMoved) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_order_v1_order_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnitsMoved.ProtoReflect.Descriptor instead.
+func (*UnitsMoved) Descriptor() ([]byte, []int) {
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *UnitsMoved) GetNumber() int64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
 }
 
 // HoldsReleased: the SKUs have taken back what a rejected or cancelled order held.
@@ -2176,7 +3174,7 @@ type HoldsReleased struct {
 
 func (x *HoldsReleased) Reset() {
 	*x = HoldsReleased{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[26]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2188,7 +3186,7 @@ func (x *HoldsReleased) String() string {
 func (*HoldsReleased) ProtoMessage() {}
 
 func (x *HoldsReleased) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[26]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2201,14 +3199,14 @@ func (x *HoldsReleased) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HoldsReleased.ProtoReflect.Descriptor instead.
 func (*HoldsReleased) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{26}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{38}
 }
 
 var File_stampede_order_v1_order_proto protoreflect.FileDescriptor
 
 const file_stampede_order_v1_order_proto_rawDesc = "" +
 	"\n" +
-	"\x1dstampede/order/v1/order.proto\x12\x11stampede.order.v1\x1a\x1fstampede/common/v1/common.proto\"\xc5\x05\n" +
+	"\x1dstampede/order/v1/order.proto\x12\x11stampede.order.v1\x1a\x1fstampede/common/v1/common.proto\"\xb1\x06\n" +
 	"\x05Order\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\tR\x06number\x12\x1f\n" +
@@ -2230,7 +3228,9 @@ const file_stampede_order_v1_order_proto_rawDesc = "" +
 	"input_hash\x18\x0e \x01(\fR\tinputHash\x12\x17\n" +
 	"\ahold_ms\x18\x0f \x01(\x03R\x06holdMs\x12@\n" +
 	"\fpayment_keys\x18\x10 \x03(\v2\x1d.stampede.order.v1.PaymentKeyR\vpaymentKeys\x127\n" +
-	"\ato_void\x18\x11 \x03(\v2\x1e.stampede.order.v1.OpenAttemptR\x06toVoid\"\x9c\x02\n" +
+	"\ato_void\x18\x11 \x03(\v2\x1e.stampede.order.v1.OpenAttemptR\x06toVoid\x120\n" +
+	"\x05moves\x18\x1e \x03(\v2\x1a.stampede.order.v1.MoveKeyR\x05moves\x128\n" +
+	"\topen_move\x18\x1f \x01(\v2\x1b.stampede.order.v1.OpenMoveR\bopenMove\"\xf4\x02\n" +
 	"\x04Line\x12\x10\n" +
 	"\x03sku\x18\x01 \x01(\tR\x03sku\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1a\n" +
@@ -2240,7 +3240,10 @@ const file_stampede_order_v1_order_proto_rawDesc = "" +
 	"\x0eexpected_price\x18\x05 \x01(\v2\x19.stampede.common.v1.MoneyR\rexpectedPrice\x12\x1f\n" +
 	"\vsku_version\x18\x06 \x01(\x03R\n" +
 	"skuVersion\x125\n" +
-	"\x06status\x18\a \x01(\x0e2\x1d.stampede.order.v1.LineStatusR\x06status\"\xee\x02\n" +
+	"\x06status\x18\a \x01(\x0e2\x1d.stampede.order.v1.LineStatusR\x06status\x12\x1c\n" +
+	"\tfulfilled\x18\x1e \x01(\x03R\tfulfilled\x12\x1a\n" +
+	"\brefunded\x18\x1f \x01(\x03R\brefunded\x12\x1c\n" +
+	"\twithdrawn\x18  \x01(\x03R\twithdrawn\"\xcd\x03\n" +
 	"\aPayment\x128\n" +
 	"\x06status\x18\x01 \x01(\x0e2 .stampede.order.v1.PaymentStatusR\x06status\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\x03R\aattempt\x12\x14\n" +
@@ -2252,12 +3255,32 @@ const file_stampede_order_v1_order_proto_rawDesc = "" +
 	"authorized\x125\n" +
 	"\bcaptured\x18\a \x01(\v2\x19.stampede.common.v1.MoneyR\bcaptured\x12&\n" +
 	"\x0fnext_action_url\x18\b \x01(\tR\rnextActionUrl\x12%\n" +
-	"\x0edecline_reason\x18\t \x01(\tR\rdeclineReason\"\x82\x01\n" +
+	"\x0edecline_reason\x18\t \x01(\tR\rdeclineReason\x125\n" +
+	"\brefunded\x18\x1e \x01(\v2\x19.stampede.common.v1.MoneyR\brefunded\x12&\n" +
+	"\x0frequested_at_ms\x18\x1f \x01(\x03R\rrequestedAtMs\"\x9e\x01\n" +
 	"\x06Change\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x03R\aversion\x121\n" +
 	"\x06status\x18\x02 \x01(\x0e2\x19.stampede.order.v1.StatusR\x06status\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x13\n" +
-	"\x05at_ms\x18\x04 \x01(\x03R\x04atMs\"E\n" +
+	"\x05at_ms\x18\x04 \x01(\x03R\x04atMs\x12\x1a\n" +
+	"\btracking\x18\x1e \x01(\tR\btracking\"\xa0\x01\n" +
+	"\aMoveKey\x12'\n" +
+	"\x0fidempotency_key\x18\x01 \x01(\tR\x0eidempotencyKey\x12\x1d\n" +
+	"\n" +
+	"input_hash\x18\x02 \x01(\fR\tinputHash\x12\x16\n" +
+	"\x06number\x18\x03 \x01(\x03R\x06number\x125\n" +
+	"\arefusal\x18\x04 \x01(\v2\x1b.stampede.common.v1.RefusalR\arefusal\"\xd6\x01\n" +
+	"\bOpenMove\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x03R\x06number\x122\n" +
+	"\x05lines\x18\x02 \x03(\v2\x1c.stampede.order.v1.MovedLineR\x05lines\x12:\n" +
+	"\x06refund\x18\x03 \x01(\v2\".stampede.order.v1.RefundRequestedR\x06refund\x12\x1a\n" +
+	"\brefunded\x18\x04 \x01(\bR\brefunded\x12&\n" +
+	"\x0frequested_at_ms\x18\x05 \x01(\x03R\rrequestedAtMs\"o\n" +
+	"\tMovedLine\x12\x12\n" +
+	"\x04line\x18\x01 \x01(\x05R\x04line\x12\x10\n" +
+	"\x03sku\x18\x02 \x01(\tR\x03sku\x12\x1a\n" +
+	"\bquantity\x18\x03 \x01(\x03R\bquantity\x12 \n" +
+	"\vunfulfilled\x18\x04 \x01(\x03R\vunfulfilled\"E\n" +
 	"\vOpenAttempt\x12\x18\n" +
 	"\aattempt\x18\x01 \x01(\x03R\aattempt\x12\x1c\n" +
 	"\treference\x18\x02 \x01(\tR\treference\"\xa5\x01\n" +
@@ -2287,11 +3310,28 @@ const file_stampede_order_v1_order_proto_rawDesc = "" +
 	"\x05actor\x18\x01 \x01(\v2\x19.stampede.common.v1.ActorR\x05actor\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"6\n" +
 	"\x03Get\x12/\n" +
-	"\x05actor\x18\x01 \x01(\v2\x19.stampede.common.v1.ActorR\x05actor\"s\n" +
+	"\x05actor\x18\x01 \x01(\v2\x19.stampede.common.v1.ActorR\x05actor\"\xb5\x01\n" +
+	"\x06Fulfil\x12/\n" +
+	"\x05actor\x18\x01 \x01(\v2\x19.stampede.common.v1.ActorR\x05actor\x12'\n" +
+	"\x0fidempotency_key\x18\x02 \x01(\tR\x0eidempotencyKey\x125\n" +
+	"\x05lines\x18\x03 \x03(\v2\x1f.stampede.order.v1.LineQuantityR\x05lines\x12\x1a\n" +
+	"\btracking\x18\x04 \x01(\tR\btracking\"\xcb\x01\n" +
+	"\x06Refund\x12/\n" +
+	"\x05actor\x18\x01 \x01(\v2\x19.stampede.common.v1.ActorR\x05actor\x12'\n" +
+	"\x0fidempotency_key\x18\x02 \x01(\tR\x0eidempotencyKey\x125\n" +
+	"\x05lines\x18\x03 \x03(\v2\x1f.stampede.order.v1.LineQuantityR\x05lines\x12\x18\n" +
+	"\arestock\x18\x04 \x01(\bR\arestock\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\"<\n" +
+	"\fLineQuantity\x12\x10\n" +
+	"\x03sku\x18\x01 \x01(\tR\x03sku\x12\x1a\n" +
+	"\bquantity\x18\x02 \x01(\x03R\bquantity\")\n" +
+	"\rPaymentNotice\x12\x18\n" +
+	"\aattempt\x18\x01 \x01(\x03R\aattempt\"s\n" +
 	"\n" +
 	"OrderReply\x125\n" +
 	"\arefusal\x18\x01 \x01(\v2\x1b.stampede.common.v1.RefusalR\arefusal\x12.\n" +
-	"\x05order\x18\x02 \x01(\v2\x18.stampede.order.v1.OrderR\x05order\"\xcb\a\n" +
+	"\x05order\x18\x02 \x01(\v2\x18.stampede.order.v1.OrderR\x05order\"\xa2\n" +
+	"\n" +
 	"\x05Event\x12\x13\n" +
 	"\x05at_ms\x18\x01 \x01(\x03R\x04atMs\x123\n" +
 	"\x06placed\x18\n" +
@@ -2307,7 +3347,13 @@ const file_stampede_order_v1_order_proto_rawDesc = "" +
 	"\x0epayment_voided\x18\x13 \x01(\v2 .stampede.order.v1.PaymentVoidedH\x00R\rpaymentVoided\x12<\n" +
 	"\tcancelled\x18\x14 \x01(\v2\x1c.stampede.order.v1.CancelledH\x00R\tcancelled\x126\n" +
 	"\aexpired\x18\x15 \x01(\v2\x1a.stampede.order.v1.ExpiredH\x00R\aexpired\x12I\n" +
-	"\x0eholds_released\x18\x16 \x01(\v2 .stampede.order.v1.HoldsReleasedH\x00R\rholdsReleasedB\a\n" +
+	"\x0eholds_released\x18\x16 \x01(\v2 .stampede.order.v1.HoldsReleasedH\x00R\rholdsReleased\x12<\n" +
+	"\tfulfilled\x18\x1e \x01(\v2\x1c.stampede.order.v1.FulfilledH\x00R\tfulfilled\x12O\n" +
+	"\x10refund_requested\x18\x1f \x01(\v2\".stampede.order.v1.RefundRequestedH\x00R\x0frefundRequested\x129\n" +
+	"\brefunded\x18  \x01(\v2\x1b.stampede.order.v1.RefundedH\x00R\brefunded\x12I\n" +
+	"\x0erefund_refused\x18! \x01(\v2 .stampede.order.v1.RefundRefusedH\x00R\rrefundRefused\x12@\n" +
+	"\vunits_moved\x18\" \x01(\v2\x1d.stampede.order.v1.UnitsMovedH\x00R\n" +
+	"unitsMovedB\a\n" +
 	"\x05event\"\xbe\x01\n" +
 	"\x06Placed\x12\x1f\n" +
 	"\vcustomer_id\x18\x01 \x01(\tR\n" +
@@ -2364,7 +3410,40 @@ const file_stampede_order_v1_order_proto_rawDesc = "" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x19\n" +
 	"\bactor_id\x18\x02 \x01(\tR\aactorId\x125\n" +
 	"\arefusal\x18\x03 \x01(\v2\x1b.stampede.common.v1.RefusalR\arefusal\"\t\n" +
-	"\aExpired\"\x0f\n" +
+	"\aExpired\"\xf2\x01\n" +
+	"\tFulfilled\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x03R\x06number\x12'\n" +
+	"\x0fidempotency_key\x18\x02 \x01(\tR\x0eidempotencyKey\x12\x1d\n" +
+	"\n" +
+	"input_hash\x18\x03 \x01(\fR\tinputHash\x122\n" +
+	"\x05lines\x18\x04 \x03(\v2\x1c.stampede.order.v1.MovedLineR\x05lines\x12\x1a\n" +
+	"\btracking\x18\x05 \x01(\tR\btracking\x12\x19\n" +
+	"\bactor_id\x18\x06 \x01(\tR\aactorId\x12\x1a\n" +
+	"\bcomplete\x18\a \x01(\bR\bcomplete\"\xa5\x02\n" +
+	"\x0fRefundRequested\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x03R\x06number\x12'\n" +
+	"\x0fidempotency_key\x18\x02 \x01(\tR\x0eidempotencyKey\x12\x1d\n" +
+	"\n" +
+	"input_hash\x18\x03 \x01(\fR\tinputHash\x122\n" +
+	"\x05lines\x18\x04 \x03(\v2\x1c.stampede.order.v1.MovedLineR\x05lines\x121\n" +
+	"\x06amount\x18\x05 \x01(\v2\x19.stampede.common.v1.MoneyR\x06amount\x12\x18\n" +
+	"\arestock\x18\x06 \x01(\bR\arestock\x12\x16\n" +
+	"\x06reason\x18\a \x01(\tR\x06reason\x12\x19\n" +
+	"\bactor_id\x18\b \x01(\tR\aactorId\"\x8a\x02\n" +
+	"\bRefunded\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x03R\x06number\x122\n" +
+	"\x05lines\x18\x02 \x03(\v2\x1c.stampede.order.v1.MovedLineR\x05lines\x121\n" +
+	"\x06amount\x18\x03 \x01(\v2\x19.stampede.common.v1.MoneyR\x06amount\x12/\n" +
+	"\x05total\x18\x04 \x01(\v2\x19.stampede.common.v1.MoneyR\x05total\x12\x1c\n" +
+	"\treference\x18\x05 \x01(\tR\treference\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\x12\x18\n" +
+	"\arestock\x18\a \x01(\bR\arestock\"?\n" +
+	"\rRefundRefused\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x03R\x06number\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"$\n" +
+	"\n" +
+	"UnitsMoved\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x03R\x06number\"\x0f\n" +
 	"\rHoldsReleased*\xe9\x01\n" +
 	"\x06Status\x12\x16\n" +
 	"\x12STATUS_UNSPECIFIED\x10\x00\x12\x14\n" +
@@ -2408,7 +3487,7 @@ func file_stampede_order_v1_order_proto_rawDescGZIP() []byte {
 }
 
 var file_stampede_order_v1_order_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_stampede_order_v1_order_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_stampede_order_v1_order_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_stampede_order_v1_order_proto_goTypes = []any{
 	(Status)(0),                   // 0: stampede.order.v1.Status
 	(PaymentStatus)(0),            // 1: stampede.order.v1.PaymentStatus
@@ -2417,84 +3496,117 @@ var file_stampede_order_v1_order_proto_goTypes = []any{
 	(*Line)(nil),                  // 4: stampede.order.v1.Line
 	(*Payment)(nil),               // 5: stampede.order.v1.Payment
 	(*Change)(nil),                // 6: stampede.order.v1.Change
-	(*OpenAttempt)(nil),           // 7: stampede.order.v1.OpenAttempt
-	(*PaymentKey)(nil),            // 8: stampede.order.v1.PaymentKey
-	(*Place)(nil),                 // 9: stampede.order.v1.Place
-	(*PlaceLine)(nil),             // 10: stampede.order.v1.PlaceLine
-	(*Pay)(nil),                   // 11: stampede.order.v1.Pay
-	(*Cancel)(nil),                // 12: stampede.order.v1.Cancel
-	(*Get)(nil),                   // 13: stampede.order.v1.Get
-	(*OrderReply)(nil),            // 14: stampede.order.v1.OrderReply
-	(*Event)(nil),                 // 15: stampede.order.v1.Event
-	(*Placed)(nil),                // 16: stampede.order.v1.Placed
-	(*Reserved)(nil),              // 17: stampede.order.v1.Reserved
-	(*LineHold)(nil),              // 18: stampede.order.v1.LineHold
-	(*Rejected)(nil),              // 19: stampede.order.v1.Rejected
-	(*PaymentRequested)(nil),      // 20: stampede.order.v1.PaymentRequested
-	(*PaymentActionRequired)(nil), // 21: stampede.order.v1.PaymentActionRequired
-	(*PaymentAuthorized)(nil),     // 22: stampede.order.v1.PaymentAuthorized
-	(*PaymentDeclined)(nil),       // 23: stampede.order.v1.PaymentDeclined
-	(*Confirmed)(nil),             // 24: stampede.order.v1.Confirmed
-	(*PaymentCaptured)(nil),       // 25: stampede.order.v1.PaymentCaptured
-	(*PaymentVoided)(nil),         // 26: stampede.order.v1.PaymentVoided
-	(*Cancelled)(nil),             // 27: stampede.order.v1.Cancelled
-	(*Expired)(nil),               // 28: stampede.order.v1.Expired
-	(*HoldsReleased)(nil),         // 29: stampede.order.v1.HoldsReleased
-	(*commonpb.Money)(nil),        // 30: stampede.common.v1.Money
-	(*commonpb.Refusal)(nil),      // 31: stampede.common.v1.Refusal
-	(*commonpb.Actor)(nil),        // 32: stampede.common.v1.Actor
+	(*MoveKey)(nil),               // 7: stampede.order.v1.MoveKey
+	(*OpenMove)(nil),              // 8: stampede.order.v1.OpenMove
+	(*MovedLine)(nil),             // 9: stampede.order.v1.MovedLine
+	(*OpenAttempt)(nil),           // 10: stampede.order.v1.OpenAttempt
+	(*PaymentKey)(nil),            // 11: stampede.order.v1.PaymentKey
+	(*Place)(nil),                 // 12: stampede.order.v1.Place
+	(*PlaceLine)(nil),             // 13: stampede.order.v1.PlaceLine
+	(*Pay)(nil),                   // 14: stampede.order.v1.Pay
+	(*Cancel)(nil),                // 15: stampede.order.v1.Cancel
+	(*Get)(nil),                   // 16: stampede.order.v1.Get
+	(*Fulfil)(nil),                // 17: stampede.order.v1.Fulfil
+	(*Refund)(nil),                // 18: stampede.order.v1.Refund
+	(*LineQuantity)(nil),          // 19: stampede.order.v1.LineQuantity
+	(*PaymentNotice)(nil),         // 20: stampede.order.v1.PaymentNotice
+	(*OrderReply)(nil),            // 21: stampede.order.v1.OrderReply
+	(*Event)(nil),                 // 22: stampede.order.v1.Event
+	(*Placed)(nil),                // 23: stampede.order.v1.Placed
+	(*Reserved)(nil),              // 24: stampede.order.v1.Reserved
+	(*LineHold)(nil),              // 25: stampede.order.v1.LineHold
+	(*Rejected)(nil),              // 26: stampede.order.v1.Rejected
+	(*PaymentRequested)(nil),      // 27: stampede.order.v1.PaymentRequested
+	(*PaymentActionRequired)(nil), // 28: stampede.order.v1.PaymentActionRequired
+	(*PaymentAuthorized)(nil),     // 29: stampede.order.v1.PaymentAuthorized
+	(*PaymentDeclined)(nil),       // 30: stampede.order.v1.PaymentDeclined
+	(*Confirmed)(nil),             // 31: stampede.order.v1.Confirmed
+	(*PaymentCaptured)(nil),       // 32: stampede.order.v1.PaymentCaptured
+	(*PaymentVoided)(nil),         // 33: stampede.order.v1.PaymentVoided
+	(*Cancelled)(nil),             // 34: stampede.order.v1.Cancelled
+	(*Expired)(nil),               // 35: stampede.order.v1.Expired
+	(*Fulfilled)(nil),             // 36: stampede.order.v1.Fulfilled
+	(*RefundRequested)(nil),       // 37: stampede.order.v1.RefundRequested
+	(*Refunded)(nil),              // 38: stampede.order.v1.Refunded
+	(*RefundRefused)(nil),         // 39: stampede.order.v1.RefundRefused
+	(*UnitsMoved)(nil),            // 40: stampede.order.v1.UnitsMoved
+	(*HoldsReleased)(nil),         // 41: stampede.order.v1.HoldsReleased
+	(*commonpb.Money)(nil),        // 42: stampede.common.v1.Money
+	(*commonpb.Refusal)(nil),      // 43: stampede.common.v1.Refusal
+	(*commonpb.Actor)(nil),        // 44: stampede.common.v1.Actor
 }
 var file_stampede_order_v1_order_proto_depIdxs = []int32{
 	0,  // 0: stampede.order.v1.Order.status:type_name -> stampede.order.v1.Status
 	5,  // 1: stampede.order.v1.Order.payment:type_name -> stampede.order.v1.Payment
 	4,  // 2: stampede.order.v1.Order.lines:type_name -> stampede.order.v1.Line
-	30, // 3: stampede.order.v1.Order.total:type_name -> stampede.common.v1.Money
-	31, // 4: stampede.order.v1.Order.rejection:type_name -> stampede.common.v1.Refusal
+	42, // 3: stampede.order.v1.Order.total:type_name -> stampede.common.v1.Money
+	43, // 4: stampede.order.v1.Order.rejection:type_name -> stampede.common.v1.Refusal
 	6,  // 5: stampede.order.v1.Order.history:type_name -> stampede.order.v1.Change
-	8,  // 6: stampede.order.v1.Order.payment_keys:type_name -> stampede.order.v1.PaymentKey
-	7,  // 7: stampede.order.v1.Order.to_void:type_name -> stampede.order.v1.OpenAttempt
-	30, // 8: stampede.order.v1.Line.unit_price:type_name -> stampede.common.v1.Money
-	30, // 9: stampede.order.v1.Line.expected_price:type_name -> stampede.common.v1.Money
-	2,  // 10: stampede.order.v1.Line.status:type_name -> stampede.order.v1.LineStatus
-	1,  // 11: stampede.order.v1.Payment.status:type_name -> stampede.order.v1.PaymentStatus
-	30, // 12: stampede.order.v1.Payment.authorized:type_name -> stampede.common.v1.Money
-	30, // 13: stampede.order.v1.Payment.captured:type_name -> stampede.common.v1.Money
-	0,  // 14: stampede.order.v1.Change.status:type_name -> stampede.order.v1.Status
-	31, // 15: stampede.order.v1.PaymentKey.refusal:type_name -> stampede.common.v1.Refusal
-	10, // 16: stampede.order.v1.Place.lines:type_name -> stampede.order.v1.PlaceLine
-	30, // 17: stampede.order.v1.PlaceLine.expected_price:type_name -> stampede.common.v1.Money
-	32, // 18: stampede.order.v1.Pay.actor:type_name -> stampede.common.v1.Actor
-	32, // 19: stampede.order.v1.Cancel.actor:type_name -> stampede.common.v1.Actor
-	32, // 20: stampede.order.v1.Get.actor:type_name -> stampede.common.v1.Actor
-	31, // 21: stampede.order.v1.OrderReply.refusal:type_name -> stampede.common.v1.Refusal
-	3,  // 22: stampede.order.v1.OrderReply.order:type_name -> stampede.order.v1.Order
-	16, // 23: stampede.order.v1.Event.placed:type_name -> stampede.order.v1.Placed
-	17, // 24: stampede.order.v1.Event.reserved:type_name -> stampede.order.v1.Reserved
-	19, // 25: stampede.order.v1.Event.rejected:type_name -> stampede.order.v1.Rejected
-	20, // 26: stampede.order.v1.Event.payment_requested:type_name -> stampede.order.v1.PaymentRequested
-	21, // 27: stampede.order.v1.Event.payment_action_required:type_name -> stampede.order.v1.PaymentActionRequired
-	22, // 28: stampede.order.v1.Event.payment_authorized:type_name -> stampede.order.v1.PaymentAuthorized
-	23, // 29: stampede.order.v1.Event.payment_declined:type_name -> stampede.order.v1.PaymentDeclined
-	24, // 30: stampede.order.v1.Event.confirmed:type_name -> stampede.order.v1.Confirmed
-	25, // 31: stampede.order.v1.Event.payment_captured:type_name -> stampede.order.v1.PaymentCaptured
-	26, // 32: stampede.order.v1.Event.payment_voided:type_name -> stampede.order.v1.PaymentVoided
-	27, // 33: stampede.order.v1.Event.cancelled:type_name -> stampede.order.v1.Cancelled
-	28, // 34: stampede.order.v1.Event.expired:type_name -> stampede.order.v1.Expired
-	29, // 35: stampede.order.v1.Event.holds_released:type_name -> stampede.order.v1.HoldsReleased
-	10, // 36: stampede.order.v1.Placed.lines:type_name -> stampede.order.v1.PlaceLine
-	18, // 37: stampede.order.v1.Reserved.lines:type_name -> stampede.order.v1.LineHold
-	30, // 38: stampede.order.v1.Reserved.total:type_name -> stampede.common.v1.Money
-	30, // 39: stampede.order.v1.LineHold.unit_price:type_name -> stampede.common.v1.Money
-	31, // 40: stampede.order.v1.Rejected.refusal:type_name -> stampede.common.v1.Refusal
-	30, // 41: stampede.order.v1.PaymentRequested.amount:type_name -> stampede.common.v1.Money
-	30, // 42: stampede.order.v1.PaymentAuthorized.amount:type_name -> stampede.common.v1.Money
-	30, // 43: stampede.order.v1.PaymentCaptured.amount:type_name -> stampede.common.v1.Money
-	31, // 44: stampede.order.v1.Cancelled.refusal:type_name -> stampede.common.v1.Refusal
-	45, // [45:45] is the sub-list for method output_type
-	45, // [45:45] is the sub-list for method input_type
-	45, // [45:45] is the sub-list for extension type_name
-	45, // [45:45] is the sub-list for extension extendee
-	0,  // [0:45] is the sub-list for field type_name
+	11, // 6: stampede.order.v1.Order.payment_keys:type_name -> stampede.order.v1.PaymentKey
+	10, // 7: stampede.order.v1.Order.to_void:type_name -> stampede.order.v1.OpenAttempt
+	7,  // 8: stampede.order.v1.Order.moves:type_name -> stampede.order.v1.MoveKey
+	8,  // 9: stampede.order.v1.Order.open_move:type_name -> stampede.order.v1.OpenMove
+	42, // 10: stampede.order.v1.Line.unit_price:type_name -> stampede.common.v1.Money
+	42, // 11: stampede.order.v1.Line.expected_price:type_name -> stampede.common.v1.Money
+	2,  // 12: stampede.order.v1.Line.status:type_name -> stampede.order.v1.LineStatus
+	1,  // 13: stampede.order.v1.Payment.status:type_name -> stampede.order.v1.PaymentStatus
+	42, // 14: stampede.order.v1.Payment.authorized:type_name -> stampede.common.v1.Money
+	42, // 15: stampede.order.v1.Payment.captured:type_name -> stampede.common.v1.Money
+	42, // 16: stampede.order.v1.Payment.refunded:type_name -> stampede.common.v1.Money
+	0,  // 17: stampede.order.v1.Change.status:type_name -> stampede.order.v1.Status
+	43, // 18: stampede.order.v1.MoveKey.refusal:type_name -> stampede.common.v1.Refusal
+	9,  // 19: stampede.order.v1.OpenMove.lines:type_name -> stampede.order.v1.MovedLine
+	37, // 20: stampede.order.v1.OpenMove.refund:type_name -> stampede.order.v1.RefundRequested
+	43, // 21: stampede.order.v1.PaymentKey.refusal:type_name -> stampede.common.v1.Refusal
+	13, // 22: stampede.order.v1.Place.lines:type_name -> stampede.order.v1.PlaceLine
+	42, // 23: stampede.order.v1.PlaceLine.expected_price:type_name -> stampede.common.v1.Money
+	44, // 24: stampede.order.v1.Pay.actor:type_name -> stampede.common.v1.Actor
+	44, // 25: stampede.order.v1.Cancel.actor:type_name -> stampede.common.v1.Actor
+	44, // 26: stampede.order.v1.Get.actor:type_name -> stampede.common.v1.Actor
+	44, // 27: stampede.order.v1.Fulfil.actor:type_name -> stampede.common.v1.Actor
+	19, // 28: stampede.order.v1.Fulfil.lines:type_name -> stampede.order.v1.LineQuantity
+	44, // 29: stampede.order.v1.Refund.actor:type_name -> stampede.common.v1.Actor
+	19, // 30: stampede.order.v1.Refund.lines:type_name -> stampede.order.v1.LineQuantity
+	43, // 31: stampede.order.v1.OrderReply.refusal:type_name -> stampede.common.v1.Refusal
+	3,  // 32: stampede.order.v1.OrderReply.order:type_name -> stampede.order.v1.Order
+	23, // 33: stampede.order.v1.Event.placed:type_name -> stampede.order.v1.Placed
+	24, // 34: stampede.order.v1.Event.reserved:type_name -> stampede.order.v1.Reserved
+	26, // 35: stampede.order.v1.Event.rejected:type_name -> stampede.order.v1.Rejected
+	27, // 36: stampede.order.v1.Event.payment_requested:type_name -> stampede.order.v1.PaymentRequested
+	28, // 37: stampede.order.v1.Event.payment_action_required:type_name -> stampede.order.v1.PaymentActionRequired
+	29, // 38: stampede.order.v1.Event.payment_authorized:type_name -> stampede.order.v1.PaymentAuthorized
+	30, // 39: stampede.order.v1.Event.payment_declined:type_name -> stampede.order.v1.PaymentDeclined
+	31, // 40: stampede.order.v1.Event.confirmed:type_name -> stampede.order.v1.Confirmed
+	32, // 41: stampede.order.v1.Event.payment_captured:type_name -> stampede.order.v1.PaymentCaptured
+	33, // 42: stampede.order.v1.Event.payment_voided:type_name -> stampede.order.v1.PaymentVoided
+	34, // 43: stampede.order.v1.Event.cancelled:type_name -> stampede.order.v1.Cancelled
+	35, // 44: stampede.order.v1.Event.expired:type_name -> stampede.order.v1.Expired
+	41, // 45: stampede.order.v1.Event.holds_released:type_name -> stampede.order.v1.HoldsReleased
+	36, // 46: stampede.order.v1.Event.fulfilled:type_name -> stampede.order.v1.Fulfilled
+	37, // 47: stampede.order.v1.Event.refund_requested:type_name -> stampede.order.v1.RefundRequested
+	38, // 48: stampede.order.v1.Event.refunded:type_name -> stampede.order.v1.Refunded
+	39, // 49: stampede.order.v1.Event.refund_refused:type_name -> stampede.order.v1.RefundRefused
+	40, // 50: stampede.order.v1.Event.units_moved:type_name -> stampede.order.v1.UnitsMoved
+	13, // 51: stampede.order.v1.Placed.lines:type_name -> stampede.order.v1.PlaceLine
+	25, // 52: stampede.order.v1.Reserved.lines:type_name -> stampede.order.v1.LineHold
+	42, // 53: stampede.order.v1.Reserved.total:type_name -> stampede.common.v1.Money
+	42, // 54: stampede.order.v1.LineHold.unit_price:type_name -> stampede.common.v1.Money
+	43, // 55: stampede.order.v1.Rejected.refusal:type_name -> stampede.common.v1.Refusal
+	42, // 56: stampede.order.v1.PaymentRequested.amount:type_name -> stampede.common.v1.Money
+	42, // 57: stampede.order.v1.PaymentAuthorized.amount:type_name -> stampede.common.v1.Money
+	42, // 58: stampede.order.v1.PaymentCaptured.amount:type_name -> stampede.common.v1.Money
+	43, // 59: stampede.order.v1.Cancelled.refusal:type_name -> stampede.common.v1.Refusal
+	9,  // 60: stampede.order.v1.Fulfilled.lines:type_name -> stampede.order.v1.MovedLine
+	9,  // 61: stampede.order.v1.RefundRequested.lines:type_name -> stampede.order.v1.MovedLine
+	42, // 62: stampede.order.v1.RefundRequested.amount:type_name -> stampede.common.v1.Money
+	9,  // 63: stampede.order.v1.Refunded.lines:type_name -> stampede.order.v1.MovedLine
+	42, // 64: stampede.order.v1.Refunded.amount:type_name -> stampede.common.v1.Money
+	42, // 65: stampede.order.v1.Refunded.total:type_name -> stampede.common.v1.Money
+	66, // [66:66] is the sub-list for method output_type
+	66, // [66:66] is the sub-list for method input_type
+	66, // [66:66] is the sub-list for extension type_name
+	66, // [66:66] is the sub-list for extension extendee
+	0,  // [0:66] is the sub-list for field type_name
 }
 
 func init() { file_stampede_order_v1_order_proto_init() }
@@ -2502,7 +3614,7 @@ func file_stampede_order_v1_order_proto_init() {
 	if File_stampede_order_v1_order_proto != nil {
 		return
 	}
-	file_stampede_order_v1_order_proto_msgTypes[12].OneofWrappers = []any{
+	file_stampede_order_v1_order_proto_msgTypes[19].OneofWrappers = []any{
 		(*Event_Placed)(nil),
 		(*Event_Reserved)(nil),
 		(*Event_Rejected)(nil),
@@ -2516,6 +3628,11 @@ func file_stampede_order_v1_order_proto_init() {
 		(*Event_Cancelled)(nil),
 		(*Event_Expired)(nil),
 		(*Event_HoldsReleased)(nil),
+		(*Event_Fulfilled)(nil),
+		(*Event_RefundRequested)(nil),
+		(*Event_Refunded)(nil),
+		(*Event_RefundRefused)(nil),
+		(*Event_UnitsMoved)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2523,7 +3640,7 @@ func file_stampede_order_v1_order_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_stampede_order_v1_order_proto_rawDesc), len(file_stampede_order_v1_order_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   27,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -74,16 +74,67 @@ func (x AuthorizeReply_Status) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use AuthorizeReply_Status.Descriptor instead.
 func (AuthorizeReply_Status) EnumDescriptor() ([]byte, []int) {
-	return file_stampede_payment_v1_payment_proto_rawDescGZIP(), []int{1, 0}
+	return file_stampede_payment_v1_payment_proto_rawDescGZIP(), []int{2, 0}
+}
+
+type RefundReply_Status int32
+
+const (
+	RefundReply_STATUS_UNSPECIFIED RefundReply_Status = 0
+	RefundReply_STATUS_REFUNDED    RefundReply_Status = 1
+	RefundReply_STATUS_REFUSED     RefundReply_Status = 2
+)
+
+// Enum value maps for RefundReply_Status.
+var (
+	RefundReply_Status_name = map[int32]string{
+		0: "STATUS_UNSPECIFIED",
+		1: "STATUS_REFUNDED",
+		2: "STATUS_REFUSED",
+	}
+	RefundReply_Status_value = map[string]int32{
+		"STATUS_UNSPECIFIED": 0,
+		"STATUS_REFUNDED":    1,
+		"STATUS_REFUSED":     2,
+	}
+)
+
+func (x RefundReply_Status) Enum() *RefundReply_Status {
+	p := new(RefundReply_Status)
+	*p = x
+	return p
+}
+
+func (x RefundReply_Status) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (RefundReply_Status) Descriptor() protoreflect.EnumDescriptor {
+	return file_stampede_payment_v1_payment_proto_enumTypes[1].Descriptor()
+}
+
+func (RefundReply_Status) Type() protoreflect.EnumType {
+	return &file_stampede_payment_v1_payment_proto_enumTypes[1]
+}
+
+func (x RefundReply_Status) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use RefundReply_Status.Descriptor instead.
+func (RefundReply_Status) EnumDescriptor() ([]byte, []int) {
+	return file_stampede_payment_v1_payment_proto_rawDescGZIP(), []int{8, 0}
 }
 
 type Authorize struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	OrderId string                 `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
 	// 1, 2, …: a declined order may be paid again with another token.
-	Attempt       int64           `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
-	Amount        *commonpb.Money `protobuf:"bytes,3,opt,name=amount,proto3" json:"amount,omitempty"`
-	Token         string          `protobuf:"bytes,4,opt,name=token,proto3" json:"token,omitempty"`
+	Attempt int64           `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	Amount  *commonpb.Money `protobuf:"bytes,3,opt,name=amount,proto3" json:"amount,omitempty"`
+	Token   string          `protobuf:"bytes,4,opt,name=token,proto3" json:"token,omitempty"`
+	// When the order asked first: what a provider remembers of it ends some time after.
+	RequestedAtMs int64 `protobuf:"varint,5,opt,name=requested_at_ms,json=requestedAtMs,proto3" json:"requested_at_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -146,6 +197,74 @@ func (x *Authorize) GetToken() string {
 	return ""
 }
 
+func (x *Authorize) GetRequestedAtMs() int64 {
+	if x != nil {
+		return x.RequestedAtMs
+	}
+	return 0
+}
+
+// Lookup asks what has become of an attempt that was sent to the shopper. It is answered like Authorize.
+type Lookup struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	OrderId       string                 `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	Attempt       int64                  `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	Reference     string                 `protobuf:"bytes,3,opt,name=reference,proto3" json:"reference,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Lookup) Reset() {
+	*x = Lookup{}
+	mi := &file_stampede_payment_v1_payment_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Lookup) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Lookup) ProtoMessage() {}
+
+func (x *Lookup) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_payment_v1_payment_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Lookup.ProtoReflect.Descriptor instead.
+func (*Lookup) Descriptor() ([]byte, []int) {
+	return file_stampede_payment_v1_payment_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Lookup) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+func (x *Lookup) GetAttempt() int64 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *Lookup) GetReference() string {
+	if x != nil {
+		return x.Reference
+	}
+	return ""
+}
+
 type AuthorizeReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Status        AuthorizeReply_Status  `protobuf:"varint,1,opt,name=status,proto3,enum=stampede.payment.v1.AuthorizeReply_Status" json:"status,omitempty"`
@@ -159,7 +278,7 @@ type AuthorizeReply struct {
 
 func (x *AuthorizeReply) Reset() {
 	*x = AuthorizeReply{}
-	mi := &file_stampede_payment_v1_payment_proto_msgTypes[1]
+	mi := &file_stampede_payment_v1_payment_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -171,7 +290,7 @@ func (x *AuthorizeReply) String() string {
 func (*AuthorizeReply) ProtoMessage() {}
 
 func (x *AuthorizeReply) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_payment_v1_payment_proto_msgTypes[1]
+	mi := &file_stampede_payment_v1_payment_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -184,7 +303,7 @@ func (x *AuthorizeReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthorizeReply.ProtoReflect.Descriptor instead.
 func (*AuthorizeReply) Descriptor() ([]byte, []int) {
-	return file_stampede_payment_v1_payment_proto_rawDescGZIP(), []int{1}
+	return file_stampede_payment_v1_payment_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *AuthorizeReply) GetStatus() AuthorizeReply_Status {
@@ -234,7 +353,7 @@ type Capture struct {
 
 func (x *Capture) Reset() {
 	*x = Capture{}
-	mi := &file_stampede_payment_v1_payment_proto_msgTypes[2]
+	mi := &file_stampede_payment_v1_payment_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -246,7 +365,7 @@ func (x *Capture) String() string {
 func (*Capture) ProtoMessage() {}
 
 func (x *Capture) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_payment_v1_payment_proto_msgTypes[2]
+	mi := &file_stampede_payment_v1_payment_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -259,7 +378,7 @@ func (x *Capture) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Capture.ProtoReflect.Descriptor instead.
 func (*Capture) Descriptor() ([]byte, []int) {
-	return file_stampede_payment_v1_payment_proto_rawDescGZIP(), []int{2}
+	return file_stampede_payment_v1_payment_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Capture) GetOrderId() string {
@@ -291,14 +410,16 @@ func (x *Capture) GetAmount() *commonpb.Money {
 }
 
 type CaptureReply struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Not empty: the provider will never give the money.
+	Refused       string `protobuf:"bytes,1,opt,name=refused,proto3" json:"refused,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CaptureReply) Reset() {
 	*x = CaptureReply{}
-	mi := &file_stampede_payment_v1_payment_proto_msgTypes[3]
+	mi := &file_stampede_payment_v1_payment_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -310,7 +431,7 @@ func (x *CaptureReply) String() string {
 func (*CaptureReply) ProtoMessage() {}
 
 func (x *CaptureReply) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_payment_v1_payment_proto_msgTypes[3]
+	mi := &file_stampede_payment_v1_payment_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -323,7 +444,14 @@ func (x *CaptureReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CaptureReply.ProtoReflect.Descriptor instead.
 func (*CaptureReply) Descriptor() ([]byte, []int) {
-	return file_stampede_payment_v1_payment_proto_rawDescGZIP(), []int{3}
+	return file_stampede_payment_v1_payment_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *CaptureReply) GetRefused() string {
+	if x != nil {
+		return x.Refused
+	}
+	return ""
 }
 
 type Void struct {
@@ -337,7 +465,7 @@ type Void struct {
 
 func (x *Void) Reset() {
 	*x = Void{}
-	mi := &file_stampede_payment_v1_payment_proto_msgTypes[4]
+	mi := &file_stampede_payment_v1_payment_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -349,7 +477,7 @@ func (x *Void) String() string {
 func (*Void) ProtoMessage() {}
 
 func (x *Void) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_payment_v1_payment_proto_msgTypes[4]
+	mi := &file_stampede_payment_v1_payment_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -362,7 +490,7 @@ func (x *Void) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Void.ProtoReflect.Descriptor instead.
 func (*Void) Descriptor() ([]byte, []int) {
-	return file_stampede_payment_v1_payment_proto_rawDescGZIP(), []int{4}
+	return file_stampede_payment_v1_payment_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Void) GetOrderId() string {
@@ -394,7 +522,7 @@ type VoidReply struct {
 
 func (x *VoidReply) Reset() {
 	*x = VoidReply{}
-	mi := &file_stampede_payment_v1_payment_proto_msgTypes[5]
+	mi := &file_stampede_payment_v1_payment_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -406,7 +534,7 @@ func (x *VoidReply) String() string {
 func (*VoidReply) ProtoMessage() {}
 
 func (x *VoidReply) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_payment_v1_payment_proto_msgTypes[5]
+	mi := &file_stampede_payment_v1_payment_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -419,19 +547,170 @@ func (x *VoidReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VoidReply.ProtoReflect.Descriptor instead.
 func (*VoidReply) Descriptor() ([]byte, []int) {
-	return file_stampede_payment_v1_payment_proto_rawDescGZIP(), []int{5}
+	return file_stampede_payment_v1_payment_proto_rawDescGZIP(), []int{6}
+}
+
+// Refund gives captured money back. Idempotent by order id, attempt and number.
+type Refund struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	OrderId       string                 `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	Attempt       int64                  `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	Number        int64                  `protobuf:"varint,3,opt,name=number,proto3" json:"number,omitempty"`
+	Reference     string                 `protobuf:"bytes,4,opt,name=reference,proto3" json:"reference,omitempty"`
+	Amount        *commonpb.Money        `protobuf:"bytes,5,opt,name=amount,proto3" json:"amount,omitempty"`
+	RequestedAtMs int64                  `protobuf:"varint,6,opt,name=requested_at_ms,json=requestedAtMs,proto3" json:"requested_at_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Refund) Reset() {
+	*x = Refund{}
+	mi := &file_stampede_payment_v1_payment_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Refund) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Refund) ProtoMessage() {}
+
+func (x *Refund) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_payment_v1_payment_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Refund.ProtoReflect.Descriptor instead.
+func (*Refund) Descriptor() ([]byte, []int) {
+	return file_stampede_payment_v1_payment_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Refund) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+func (x *Refund) GetAttempt() int64 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *Refund) GetNumber() int64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Refund) GetReference() string {
+	if x != nil {
+		return x.Reference
+	}
+	return ""
+}
+
+func (x *Refund) GetAmount() *commonpb.Money {
+	if x != nil {
+		return x.Amount
+	}
+	return nil
+}
+
+func (x *Refund) GetRequestedAtMs() int64 {
+	if x != nil {
+		return x.RequestedAtMs
+	}
+	return 0
+}
+
+type RefundReply struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Status RefundReply_Status     `protobuf:"varint,1,opt,name=status,proto3,enum=stampede.payment.v1.RefundReply_Status" json:"status,omitempty"`
+	// The provider's name for the refund.
+	Reference     string `protobuf:"bytes,2,opt,name=reference,proto3" json:"reference,omitempty"`
+	RefuseReason  string `protobuf:"bytes,3,opt,name=refuse_reason,json=refuseReason,proto3" json:"refuse_reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RefundReply) Reset() {
+	*x = RefundReply{}
+	mi := &file_stampede_payment_v1_payment_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RefundReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RefundReply) ProtoMessage() {}
+
+func (x *RefundReply) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_payment_v1_payment_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RefundReply.ProtoReflect.Descriptor instead.
+func (*RefundReply) Descriptor() ([]byte, []int) {
+	return file_stampede_payment_v1_payment_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *RefundReply) GetStatus() RefundReply_Status {
+	if x != nil {
+		return x.Status
+	}
+	return RefundReply_STATUS_UNSPECIFIED
+}
+
+func (x *RefundReply) GetReference() string {
+	if x != nil {
+		return x.Reference
+	}
+	return ""
+}
+
+func (x *RefundReply) GetRefuseReason() string {
+	if x != nil {
+		return x.RefuseReason
+	}
+	return ""
 }
 
 var File_stampede_payment_v1_payment_proto protoreflect.FileDescriptor
 
 const file_stampede_payment_v1_payment_proto_rawDesc = "" +
 	"\n" +
-	"!stampede/payment/v1/payment.proto\x12\x13stampede.payment.v1\x1a\x1fstampede/common/v1/common.proto\"\x89\x01\n" +
+	"!stampede/payment/v1/payment.proto\x12\x13stampede.payment.v1\x1a\x1fstampede/common/v1/common.proto\"\xb1\x01\n" +
 	"\tAuthorize\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\x03R\aattempt\x121\n" +
 	"\x06amount\x18\x03 \x01(\v2\x19.stampede.common.v1.MoneyR\x06amount\x12\x14\n" +
-	"\x05token\x18\x04 \x01(\tR\x05token\"\xc7\x02\n" +
+	"\x05token\x18\x04 \x01(\tR\x05token\x12&\n" +
+	"\x0frequested_at_ms\x18\x05 \x01(\x03R\rrequestedAtMs\"[\n" +
+	"\x06Lookup\x12\x19\n" +
+	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x18\n" +
+	"\aattempt\x18\x02 \x01(\x03R\aattempt\x12\x1c\n" +
+	"\treference\x18\x03 \x01(\tR\treference\"\xc7\x02\n" +
 	"\x0eAuthorizeReply\x12B\n" +
 	"\x06status\x18\x01 \x01(\x0e2*.stampede.payment.v1.AuthorizeReply.StatusR\x06status\x12\x1a\n" +
 	"\bprovider\x18\x02 \x01(\tR\bprovider\x12\x1c\n" +
@@ -447,13 +726,29 @@ const file_stampede_payment_v1_payment_proto_rawDesc = "" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\x03R\aattempt\x12\x1c\n" +
 	"\treference\x18\x03 \x01(\tR\treference\x121\n" +
-	"\x06amount\x18\x04 \x01(\v2\x19.stampede.common.v1.MoneyR\x06amount\"\x0e\n" +
-	"\fCaptureReply\"Y\n" +
+	"\x06amount\x18\x04 \x01(\v2\x19.stampede.common.v1.MoneyR\x06amount\"(\n" +
+	"\fCaptureReply\x12\x18\n" +
+	"\arefused\x18\x01 \x01(\tR\arefused\"Y\n" +
 	"\x04Void\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\x03R\aattempt\x12\x1c\n" +
 	"\treference\x18\x03 \x01(\tR\treference\"\v\n" +
-	"\tVoidReplyB\x1eZ\x1cstampede/proto/gen/paymentpbb\x06proto3"
+	"\tVoidReply\"\xce\x01\n" +
+	"\x06Refund\x12\x19\n" +
+	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x18\n" +
+	"\aattempt\x18\x02 \x01(\x03R\aattempt\x12\x16\n" +
+	"\x06number\x18\x03 \x01(\x03R\x06number\x12\x1c\n" +
+	"\treference\x18\x04 \x01(\tR\treference\x121\n" +
+	"\x06amount\x18\x05 \x01(\v2\x19.stampede.common.v1.MoneyR\x06amount\x12&\n" +
+	"\x0frequested_at_ms\x18\x06 \x01(\x03R\rrequestedAtMs\"\xdc\x01\n" +
+	"\vRefundReply\x12?\n" +
+	"\x06status\x18\x01 \x01(\x0e2'.stampede.payment.v1.RefundReply.StatusR\x06status\x12\x1c\n" +
+	"\treference\x18\x02 \x01(\tR\treference\x12#\n" +
+	"\rrefuse_reason\x18\x03 \x01(\tR\frefuseReason\"I\n" +
+	"\x06Status\x12\x16\n" +
+	"\x12STATUS_UNSPECIFIED\x10\x00\x12\x13\n" +
+	"\x0fSTATUS_REFUNDED\x10\x01\x12\x12\n" +
+	"\x0eSTATUS_REFUSED\x10\x02B\x1eZ\x1cstampede/proto/gen/paymentpbb\x06proto3"
 
 var (
 	file_stampede_payment_v1_payment_proto_rawDescOnce sync.Once
@@ -467,27 +762,33 @@ func file_stampede_payment_v1_payment_proto_rawDescGZIP() []byte {
 	return file_stampede_payment_v1_payment_proto_rawDescData
 }
 
-var file_stampede_payment_v1_payment_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_stampede_payment_v1_payment_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_stampede_payment_v1_payment_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_stampede_payment_v1_payment_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_stampede_payment_v1_payment_proto_goTypes = []any{
 	(AuthorizeReply_Status)(0), // 0: stampede.payment.v1.AuthorizeReply.Status
-	(*Authorize)(nil),          // 1: stampede.payment.v1.Authorize
-	(*AuthorizeReply)(nil),     // 2: stampede.payment.v1.AuthorizeReply
-	(*Capture)(nil),            // 3: stampede.payment.v1.Capture
-	(*CaptureReply)(nil),       // 4: stampede.payment.v1.CaptureReply
-	(*Void)(nil),               // 5: stampede.payment.v1.Void
-	(*VoidReply)(nil),          // 6: stampede.payment.v1.VoidReply
-	(*commonpb.Money)(nil),     // 7: stampede.common.v1.Money
+	(RefundReply_Status)(0),    // 1: stampede.payment.v1.RefundReply.Status
+	(*Authorize)(nil),          // 2: stampede.payment.v1.Authorize
+	(*Lookup)(nil),             // 3: stampede.payment.v1.Lookup
+	(*AuthorizeReply)(nil),     // 4: stampede.payment.v1.AuthorizeReply
+	(*Capture)(nil),            // 5: stampede.payment.v1.Capture
+	(*CaptureReply)(nil),       // 6: stampede.payment.v1.CaptureReply
+	(*Void)(nil),               // 7: stampede.payment.v1.Void
+	(*VoidReply)(nil),          // 8: stampede.payment.v1.VoidReply
+	(*Refund)(nil),             // 9: stampede.payment.v1.Refund
+	(*RefundReply)(nil),        // 10: stampede.payment.v1.RefundReply
+	(*commonpb.Money)(nil),     // 11: stampede.common.v1.Money
 }
 var file_stampede_payment_v1_payment_proto_depIdxs = []int32{
-	7, // 0: stampede.payment.v1.Authorize.amount:type_name -> stampede.common.v1.Money
-	0, // 1: stampede.payment.v1.AuthorizeReply.status:type_name -> stampede.payment.v1.AuthorizeReply.Status
-	7, // 2: stampede.payment.v1.Capture.amount:type_name -> stampede.common.v1.Money
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	11, // 0: stampede.payment.v1.Authorize.amount:type_name -> stampede.common.v1.Money
+	0,  // 1: stampede.payment.v1.AuthorizeReply.status:type_name -> stampede.payment.v1.AuthorizeReply.Status
+	11, // 2: stampede.payment.v1.Capture.amount:type_name -> stampede.common.v1.Money
+	11, // 3: stampede.payment.v1.Refund.amount:type_name -> stampede.common.v1.Money
+	1,  // 4: stampede.payment.v1.RefundReply.status:type_name -> stampede.payment.v1.RefundReply.Status
+	5,  // [5:5] is the sub-list for method output_type
+	5,  // [5:5] is the sub-list for method input_type
+	5,  // [5:5] is the sub-list for extension type_name
+	5,  // [5:5] is the sub-list for extension extendee
+	0,  // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_stampede_payment_v1_payment_proto_init() }
@@ -500,8 +801,8 @@ func file_stampede_payment_v1_payment_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_stampede_payment_v1_payment_proto_rawDesc), len(file_stampede_payment_v1_payment_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   6,
+			NumEnums:      2,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

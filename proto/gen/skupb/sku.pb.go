@@ -809,6 +809,249 @@ func (x *ConfirmReply) GetVersion() int64 {
 	return 0
 }
 
+// Fulfil says that committed units of an order have left the building. Idempotent by order id and move: an order's moves reach a SKU one by one, in order of their numbers.
+type Fulfil struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	OrderId       string                 `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	CustomerId    string                 `protobuf:"bytes,2,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	Move          int64                  `protobuf:"varint,3,opt,name=move,proto3" json:"move,omitempty"`
+	Quantity      int64                  `protobuf:"varint,4,opt,name=quantity,proto3" json:"quantity,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Fulfil) Reset() {
+	*x = Fulfil{}
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Fulfil) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Fulfil) ProtoMessage() {}
+
+func (x *Fulfil) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Fulfil.ProtoReflect.Descriptor instead.
+func (*Fulfil) Descriptor() ([]byte, []int) {
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Fulfil) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+func (x *Fulfil) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+func (x *Fulfil) GetMove() int64 {
+	if x != nil {
+		return x.Move
+	}
+	return 0
+}
+
+func (x *Fulfil) GetQuantity() int64 {
+	if x != nil {
+		return x.Quantity
+	}
+	return 0
+}
+
+type FulfilReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Refusal       *commonpb.Refusal      `protobuf:"bytes,1,opt,name=refusal,proto3" json:"refusal,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FulfilReply) Reset() {
+	*x = FulfilReply{}
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FulfilReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FulfilReply) ProtoMessage() {}
+
+func (x *FulfilReply) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FulfilReply.ProtoReflect.Descriptor instead.
+func (*FulfilReply) Descriptor() ([]byte, []int) {
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *FulfilReply) GetRefusal() *commonpb.Refusal {
+	if x != nil {
+		return x.Refusal
+	}
+	return nil
+}
+
+// Return takes in what an order was refunded: committed units that will not leave the building, and fulfilled ones that did. Idempotent like Fulfil.
+type Return struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	OrderId    string                 `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	CustomerId string                 `protobuf:"bytes,2,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	Move       int64                  `protobuf:"varint,3,opt,name=move,proto3" json:"move,omitempty"`
+	Committed  int64                  `protobuf:"varint,4,opt,name=committed,proto3" json:"committed,omitempty"`
+	Fulfilled  int64                  `protobuf:"varint,5,opt,name=fulfilled,proto3" json:"fulfilled,omitempty"`
+	// All of them can be sold again. If not, the committed ones are set aside as unavailable, and the fulfilled ones stay outside.
+	Restock       bool `protobuf:"varint,6,opt,name=restock,proto3" json:"restock,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Return) Reset() {
+	*x = Return{}
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Return) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Return) ProtoMessage() {}
+
+func (x *Return) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Return.ProtoReflect.Descriptor instead.
+func (*Return) Descriptor() ([]byte, []int) {
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Return) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+func (x *Return) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+func (x *Return) GetMove() int64 {
+	if x != nil {
+		return x.Move
+	}
+	return 0
+}
+
+func (x *Return) GetCommitted() int64 {
+	if x != nil {
+		return x.Committed
+	}
+	return 0
+}
+
+func (x *Return) GetFulfilled() int64 {
+	if x != nil {
+		return x.Fulfilled
+	}
+	return 0
+}
+
+func (x *Return) GetRestock() bool {
+	if x != nil {
+		return x.Restock
+	}
+	return false
+}
+
+type ReturnReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Refusal       *commonpb.Refusal      `protobuf:"bytes,1,opt,name=refusal,proto3" json:"refusal,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReturnReply) Reset() {
+	*x = ReturnReply{}
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReturnReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReturnReply) ProtoMessage() {}
+
+func (x *ReturnReply) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReturnReply.ProtoReflect.Descriptor instead.
+func (*ReturnReply) Descriptor() ([]byte, []int) {
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ReturnReply) GetRefusal() *commonpb.Refusal {
+	if x != nil {
+		return x.Refusal
+	}
+	return nil
+}
+
 // Adjust moves units between onHand and the outside world.
 type Adjust struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
@@ -824,7 +1067,7 @@ type Adjust struct {
 
 func (x *Adjust) Reset() {
 	*x = Adjust{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[12]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -836,7 +1079,7 @@ func (x *Adjust) String() string {
 func (*Adjust) ProtoMessage() {}
 
 func (x *Adjust) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[12]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -849,7 +1092,7 @@ func (x *Adjust) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Adjust.ProtoReflect.Descriptor instead.
 func (*Adjust) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{12}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Adjust) GetIdempotencyKey() string {
@@ -902,7 +1145,7 @@ type SetOnHand struct {
 
 func (x *SetOnHand) Reset() {
 	*x = SetOnHand{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[13]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -914,7 +1157,7 @@ func (x *SetOnHand) String() string {
 func (*SetOnHand) ProtoMessage() {}
 
 func (x *SetOnHand) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[13]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -927,7 +1170,7 @@ func (x *SetOnHand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetOnHand.ProtoReflect.Descriptor instead.
 func (*SetOnHand) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{13}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SetOnHand) GetIdempotencyKey() string {
@@ -985,7 +1228,7 @@ type MarkUnavailable struct {
 
 func (x *MarkUnavailable) Reset() {
 	*x = MarkUnavailable{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[14]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -997,7 +1240,7 @@ func (x *MarkUnavailable) String() string {
 func (*MarkUnavailable) ProtoMessage() {}
 
 func (x *MarkUnavailable) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[14]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1010,7 +1253,7 @@ func (x *MarkUnavailable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkUnavailable.ProtoReflect.Descriptor instead.
 func (*MarkUnavailable) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{14}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *MarkUnavailable) GetIdempotencyKey() string {
@@ -1052,7 +1295,7 @@ type StockReply struct {
 
 func (x *StockReply) Reset() {
 	*x = StockReply{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[15]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1064,7 +1307,7 @@ func (x *StockReply) String() string {
 func (*StockReply) ProtoMessage() {}
 
 func (x *StockReply) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[15]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1077,7 +1320,7 @@ func (x *StockReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StockReply.ProtoReflect.Descriptor instead.
 func (*StockReply) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{15}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *StockReply) GetRefusal() *commonpb.Refusal {
@@ -1102,7 +1345,7 @@ type GetLevel struct {
 
 func (x *GetLevel) Reset() {
 	*x = GetLevel{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[16]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1114,7 +1357,7 @@ func (x *GetLevel) String() string {
 func (*GetLevel) ProtoMessage() {}
 
 func (x *GetLevel) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[16]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1127,7 +1370,7 @@ func (x *GetLevel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLevel.ProtoReflect.Descriptor instead.
 func (*GetLevel) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{16}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{20}
 }
 
 // Event is what the journal keeps. `after` is the stock when the event has been applied: a reader needs no fold, and a fold that disagrees is corrupt.
@@ -1149,6 +1392,8 @@ type Event struct {
 	//	*Event_Depleted
 	//	*Event_Replenished
 	//	*Event_ReleaseRemembered
+	//	*Event_Fulfilled
+	//	*Event_Returned
 	Event         isEvent_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1156,7 +1401,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[17]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1168,7 +1413,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[17]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1181,7 +1426,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{17}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Event) GetAtMs() int64 {
@@ -1313,6 +1558,24 @@ func (x *Event) GetReleaseRemembered() *ReleaseRemembered {
 	return nil
 }
 
+func (x *Event) GetFulfilled() *Fulfilled {
+	if x != nil {
+		if x, ok := x.Event.(*Event_Fulfilled); ok {
+			return x.Fulfilled
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetReturned() *Returned {
+	if x != nil {
+		if x, ok := x.Event.(*Event_Returned); ok {
+			return x.Returned
+		}
+	}
+	return nil
+}
+
 type isEvent_Event interface {
 	isEvent_Event()
 }
@@ -1365,6 +1628,14 @@ type Event_ReleaseRemembered struct {
 	ReleaseRemembered *ReleaseRemembered `protobuf:"bytes,21,opt,name=release_remembered,json=releaseRemembered,proto3,oneof"`
 }
 
+type Event_Fulfilled struct {
+	Fulfilled *Fulfilled `protobuf:"bytes,40,opt,name=fulfilled,proto3,oneof"`
+}
+
+type Event_Returned struct {
+	Returned *Returned `protobuf:"bytes,41,opt,name=returned,proto3,oneof"`
+}
+
 func (*Event_Configured) isEvent_Event() {}
 
 func (*Event_Unconfigured) isEvent_Event() {}
@@ -1389,6 +1660,10 @@ func (*Event_Replenished) isEvent_Event() {}
 
 func (*Event_ReleaseRemembered) isEvent_Event() {}
 
+func (*Event_Fulfilled) isEvent_Event() {}
+
+func (*Event_Returned) isEvent_Event() {}
+
 type Configured struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
 	ProductId      string                 `protobuf:"bytes,1,opt,name=product_id,json=productId,proto3" json:"product_id,omitempty"`
@@ -1403,7 +1678,7 @@ type Configured struct {
 
 func (x *Configured) Reset() {
 	*x = Configured{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[18]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1415,7 +1690,7 @@ func (x *Configured) String() string {
 func (*Configured) ProtoMessage() {}
 
 func (x *Configured) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[18]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1428,7 +1703,7 @@ func (x *Configured) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Configured.ProtoReflect.Descriptor instead.
 func (*Configured) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{18}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Configured) GetProductId() string {
@@ -1482,7 +1757,7 @@ type Unconfigured struct {
 
 func (x *Unconfigured) Reset() {
 	*x = Unconfigured{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[19]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1494,7 +1769,7 @@ func (x *Unconfigured) String() string {
 func (*Unconfigured) ProtoMessage() {}
 
 func (x *Unconfigured) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[19]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1507,7 +1782,7 @@ func (x *Unconfigured) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unconfigured.ProtoReflect.Descriptor instead.
 func (*Unconfigured) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{19}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Unconfigured) GetProductId() string {
@@ -1533,7 +1808,7 @@ type Adjusted struct {
 
 func (x *Adjusted) Reset() {
 	*x = Adjusted{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[20]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1545,7 +1820,7 @@ func (x *Adjusted) String() string {
 func (*Adjusted) ProtoMessage() {}
 
 func (x *Adjusted) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[20]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1558,7 +1833,7 @@ func (x *Adjusted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Adjusted.ProtoReflect.Descriptor instead.
 func (*Adjusted) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{20}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Adjusted) GetDelta() int64 {
@@ -1616,7 +1891,7 @@ type MarkedUnavailable struct {
 
 func (x *MarkedUnavailable) Reset() {
 	*x = MarkedUnavailable{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[21]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1628,7 +1903,7 @@ func (x *MarkedUnavailable) String() string {
 func (*MarkedUnavailable) ProtoMessage() {}
 
 func (x *MarkedUnavailable) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[21]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1641,7 +1916,7 @@ func (x *MarkedUnavailable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkedUnavailable.ProtoReflect.Descriptor instead.
 func (*MarkedUnavailable) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{21}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *MarkedUnavailable) GetQuantity() int64 {
@@ -1692,7 +1967,7 @@ type Reserved struct {
 
 func (x *Reserved) Reset() {
 	*x = Reserved{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[22]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1704,7 +1979,7 @@ func (x *Reserved) String() string {
 func (*Reserved) ProtoMessage() {}
 
 func (x *Reserved) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[22]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1717,7 +1992,7 @@ func (x *Reserved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reserved.ProtoReflect.Descriptor instead.
 func (*Reserved) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{22}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Reserved) GetOrderId() string {
@@ -1767,7 +2042,7 @@ type Released struct {
 
 func (x *Released) Reset() {
 	*x = Released{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[23]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1779,7 +2054,7 @@ func (x *Released) String() string {
 func (*Released) ProtoMessage() {}
 
 func (x *Released) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[23]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1792,7 +2067,7 @@ func (x *Released) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Released.ProtoReflect.Descriptor instead.
 func (*Released) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{23}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Released) GetOrderId() string {
@@ -1826,7 +2101,7 @@ type Expired struct {
 
 func (x *Expired) Reset() {
 	*x = Expired{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[24]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1838,7 +2113,7 @@ func (x *Expired) String() string {
 func (*Expired) ProtoMessage() {}
 
 func (x *Expired) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[24]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1851,7 +2126,7 @@ func (x *Expired) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Expired.ProtoReflect.Descriptor instead.
 func (*Expired) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{24}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Expired) GetOrderId() string {
@@ -1881,7 +2156,7 @@ type Confirmed struct {
 
 func (x *Confirmed) Reset() {
 	*x = Confirmed{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[25]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1893,7 +2168,7 @@ func (x *Confirmed) String() string {
 func (*Confirmed) ProtoMessage() {}
 
 func (x *Confirmed) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[25]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1906,7 +2181,7 @@ func (x *Confirmed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Confirmed.ProtoReflect.Descriptor instead.
 func (*Confirmed) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{25}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Confirmed) GetOrderId() string {
@@ -1948,7 +2223,7 @@ type Shortfall struct {
 
 func (x *Shortfall) Reset() {
 	*x = Shortfall{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[26]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1960,7 +2235,7 @@ func (x *Shortfall) String() string {
 func (*Shortfall) ProtoMessage() {}
 
 func (x *Shortfall) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[26]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1973,7 +2248,7 @@ func (x *Shortfall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Shortfall.ProtoReflect.Descriptor instead.
 func (*Shortfall) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{26}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Shortfall) GetMissing() int64 {
@@ -1999,7 +2274,7 @@ type Depleted struct {
 
 func (x *Depleted) Reset() {
 	*x = Depleted{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[27]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2011,7 +2286,7 @@ func (x *Depleted) String() string {
 func (*Depleted) ProtoMessage() {}
 
 func (x *Depleted) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[27]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2024,7 +2299,7 @@ func (x *Depleted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Depleted.ProtoReflect.Descriptor instead.
 func (*Depleted) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{27}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{31}
 }
 
 // Replenished: available went from 0 to above 0.
@@ -2036,7 +2311,7 @@ type Replenished struct {
 
 func (x *Replenished) Reset() {
 	*x = Replenished{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[28]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2048,7 +2323,7 @@ func (x *Replenished) String() string {
 func (*Replenished) ProtoMessage() {}
 
 func (x *Replenished) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[28]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2061,7 +2336,7 @@ func (x *Replenished) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Replenished.ProtoReflect.Descriptor instead.
 func (*Replenished) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{28}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{32}
 }
 
 // ReleaseRemembered is the tombstone of a release that came before its reserve.
@@ -2074,7 +2349,7 @@ type ReleaseRemembered struct {
 
 func (x *ReleaseRemembered) Reset() {
 	*x = ReleaseRemembered{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[29]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2086,7 +2361,7 @@ func (x *ReleaseRemembered) String() string {
 func (*ReleaseRemembered) ProtoMessage() {}
 
 func (x *ReleaseRemembered) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[29]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2099,7 +2374,7 @@ func (x *ReleaseRemembered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseRemembered.ProtoReflect.Descriptor instead.
 func (*ReleaseRemembered) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{29}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ReleaseRemembered) GetOrderId() string {
@@ -2107,6 +2382,160 @@ func (x *ReleaseRemembered) GetOrderId() string {
 		return x.OrderId
 	}
 	return ""
+}
+
+// Fulfilled: committed units have left the building.
+type Fulfilled struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	OrderId       string                 `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	CustomerId    string                 `protobuf:"bytes,2,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	Move          int64                  `protobuf:"varint,3,opt,name=move,proto3" json:"move,omitempty"`
+	Quantity      int64                  `protobuf:"varint,4,opt,name=quantity,proto3" json:"quantity,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Fulfilled) Reset() {
+	*x = Fulfilled{}
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Fulfilled) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Fulfilled) ProtoMessage() {}
+
+func (x *Fulfilled) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Fulfilled.ProtoReflect.Descriptor instead.
+func (*Fulfilled) Descriptor() ([]byte, []int) {
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *Fulfilled) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+func (x *Fulfilled) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+func (x *Fulfilled) GetMove() int64 {
+	if x != nil {
+		return x.Move
+	}
+	return 0
+}
+
+func (x *Fulfilled) GetQuantity() int64 {
+	if x != nil {
+		return x.Quantity
+	}
+	return 0
+}
+
+// Returned: an order was refunded units. Restocked, all of them are available; else the committed ones are unavailable and the fulfilled ones are not on hand.
+type Returned struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	OrderId       string                 `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	CustomerId    string                 `protobuf:"bytes,2,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	Move          int64                  `protobuf:"varint,3,opt,name=move,proto3" json:"move,omitempty"`
+	Committed     int64                  `protobuf:"varint,4,opt,name=committed,proto3" json:"committed,omitempty"`
+	Fulfilled     int64                  `protobuf:"varint,5,opt,name=fulfilled,proto3" json:"fulfilled,omitempty"`
+	Restocked     bool                   `protobuf:"varint,6,opt,name=restocked,proto3" json:"restocked,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Returned) Reset() {
+	*x = Returned{}
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Returned) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Returned) ProtoMessage() {}
+
+func (x *Returned) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Returned.ProtoReflect.Descriptor instead.
+func (*Returned) Descriptor() ([]byte, []int) {
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *Returned) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+func (x *Returned) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+func (x *Returned) GetMove() int64 {
+	if x != nil {
+		return x.Move
+	}
+	return 0
+}
+
+func (x *Returned) GetCommitted() int64 {
+	if x != nil {
+		return x.Committed
+	}
+	return 0
+}
+
+func (x *Returned) GetFulfilled() int64 {
+	if x != nil {
+		return x.Fulfilled
+	}
+	return 0
+}
+
+func (x *Returned) GetRestocked() bool {
+	if x != nil {
+		return x.Restocked
+	}
+	return false
 }
 
 type State struct {
@@ -2130,7 +2559,7 @@ type State struct {
 
 func (x *State) Reset() {
 	*x = State{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[30]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2142,7 +2571,7 @@ func (x *State) String() string {
 func (*State) ProtoMessage() {}
 
 func (x *State) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[30]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2155,7 +2584,7 @@ func (x *State) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use State.ProtoReflect.Descriptor instead.
 func (*State) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{30}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *State) GetSku() string {
@@ -2260,13 +2689,15 @@ type Allocation struct {
 	ReservedVersion  int64                  `protobuf:"varint,6,opt,name=reserved_version,json=reservedVersion,proto3" json:"reserved_version,omitempty"`
 	CommittedVersion int64                  `protobuf:"varint,7,opt,name=committed_version,json=committedVersion,proto3" json:"committed_version,omitempty"`
 	UnitPrice        *commonpb.Money        `protobuf:"bytes,8,opt,name=unit_price,json=unitPrice,proto3" json:"unit_price,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// The last fulfilment or refund of the order that was taken in.
+	Move          int64 `protobuf:"varint,40,opt,name=move,proto3" json:"move,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Allocation) Reset() {
 	*x = Allocation{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[31]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2278,7 +2709,7 @@ func (x *Allocation) String() string {
 func (*Allocation) ProtoMessage() {}
 
 func (x *Allocation) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[31]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2291,7 +2722,7 @@ func (x *Allocation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Allocation.ProtoReflect.Descriptor instead.
 func (*Allocation) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{31}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Allocation) GetOrderId() string {
@@ -2350,6 +2781,13 @@ func (x *Allocation) GetUnitPrice() *commonpb.Money {
 	return nil
 }
 
+func (x *Allocation) GetMove() int64 {
+	if x != nil {
+		return x.Move
+	}
+	return 0
+}
+
 // Remembered is the answer that an idempotency key got.
 type Remembered struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
@@ -2364,7 +2802,7 @@ type Remembered struct {
 
 func (x *Remembered) Reset() {
 	*x = Remembered{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[32]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2376,7 +2814,7 @@ func (x *Remembered) String() string {
 func (*Remembered) ProtoMessage() {}
 
 func (x *Remembered) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[32]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2389,7 +2827,7 @@ func (x *Remembered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Remembered.ProtoReflect.Descriptor instead.
 func (*Remembered) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{32}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Remembered) GetIdempotencyKey() string {
@@ -2433,13 +2871,14 @@ type Settled struct {
 	OrderId       string                 `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
 	AtMs          int64                  `protobuf:"varint,2,opt,name=at_ms,json=atMs,proto3" json:"at_ms,omitempty"`
 	Expired       bool                   `protobuf:"varint,3,opt,name=expired,proto3" json:"expired,omitempty"`
+	Move          int64                  `protobuf:"varint,40,opt,name=move,proto3" json:"move,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Settled) Reset() {
 	*x = Settled{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[33]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2451,7 +2890,7 @@ func (x *Settled) String() string {
 func (*Settled) ProtoMessage() {}
 
 func (x *Settled) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[33]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2464,7 +2903,7 @@ func (x *Settled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settled.ProtoReflect.Descriptor instead.
 func (*Settled) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{33}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Settled) GetOrderId() string {
@@ -2486,6 +2925,13 @@ func (x *Settled) GetExpired() bool {
 		return x.Expired
 	}
 	return false
+}
+
+func (x *Settled) GetMove() int64 {
+	if x != nil {
+		return x.Move
+	}
+	return 0
 }
 
 var File_stampede_sku_v1_sku_proto protoreflect.FileDescriptor
@@ -2552,7 +2998,25 @@ const file_stampede_sku_v1_sku_proto_rawDesc = "" +
 	"\bquantity\x18\x03 \x01(\x03R\bquantity\"_\n" +
 	"\fConfirmReply\x125\n" +
 	"\arefusal\x18\x01 \x01(\v2\x1b.stampede.common.v1.RefusalR\arefusal\x12\x18\n" +
-	"\aversion\x18\x02 \x01(\x03R\aversion\"\xaf\x01\n" +
+	"\aversion\x18\x02 \x01(\x03R\aversion\"t\n" +
+	"\x06Fulfil\x12\x19\n" +
+	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x1f\n" +
+	"\vcustomer_id\x18\x02 \x01(\tR\n" +
+	"customerId\x12\x12\n" +
+	"\x04move\x18\x03 \x01(\x03R\x04move\x12\x1a\n" +
+	"\bquantity\x18\x04 \x01(\x03R\bquantity\"D\n" +
+	"\vFulfilReply\x125\n" +
+	"\arefusal\x18\x01 \x01(\v2\x1b.stampede.common.v1.RefusalR\arefusal\"\xae\x01\n" +
+	"\x06Return\x12\x19\n" +
+	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x1f\n" +
+	"\vcustomer_id\x18\x02 \x01(\tR\n" +
+	"customerId\x12\x12\n" +
+	"\x04move\x18\x03 \x01(\x03R\x04move\x12\x1c\n" +
+	"\tcommitted\x18\x04 \x01(\x03R\tcommitted\x12\x1c\n" +
+	"\tfulfilled\x18\x05 \x01(\x03R\tfulfilled\x12\x18\n" +
+	"\arestock\x18\x06 \x01(\bR\arestock\"D\n" +
+	"\vReturnReply\x125\n" +
+	"\arefusal\x18\x01 \x01(\v2\x1b.stampede.common.v1.RefusalR\arefusal\"\xaf\x01\n" +
 	"\x06Adjust\x12'\n" +
 	"\x0fidempotency_key\x18\x01 \x01(\tR\x0eidempotencyKey\x12\x14\n" +
 	"\x05delta\x18\x02 \x01(\x03R\x05delta\x12\x16\n" +
@@ -2578,7 +3042,7 @@ const file_stampede_sku_v1_sku_proto_rawDesc = "" +
 	"\arefusal\x18\x01 \x01(\v2\x1b.stampede.common.v1.RefusalR\arefusal\x12,\n" +
 	"\x05level\x18\x02 \x01(\v2\x16.stampede.sku.v1.LevelR\x05level\"\n" +
 	"\n" +
-	"\bGetLevel\"\xd5\x06\n" +
+	"\bGetLevel\"\xca\a\n" +
 	"\x05Event\x12\x13\n" +
 	"\x05at_ms\x18\x01 \x01(\x03R\x04atMs\x12,\n" +
 	"\x05after\x18\x02 \x01(\v2\x16.stampede.sku.v1.StockR\x05after\x12=\n" +
@@ -2596,7 +3060,9 @@ const file_stampede_sku_v1_sku_proto_rawDesc = "" +
 	"\tshortfall\x18\x12 \x01(\v2\x1a.stampede.sku.v1.ShortfallH\x00R\tshortfall\x127\n" +
 	"\bdepleted\x18\x13 \x01(\v2\x19.stampede.sku.v1.DepletedH\x00R\bdepleted\x12@\n" +
 	"\vreplenished\x18\x14 \x01(\v2\x1c.stampede.sku.v1.ReplenishedH\x00R\vreplenished\x12S\n" +
-	"\x12release_remembered\x18\x15 \x01(\v2\".stampede.sku.v1.ReleaseRememberedH\x00R\x11releaseRememberedB\a\n" +
+	"\x12release_remembered\x18\x15 \x01(\v2\".stampede.sku.v1.ReleaseRememberedH\x00R\x11releaseRemembered\x12:\n" +
+	"\tfulfilled\x18( \x01(\v2\x1a.stampede.sku.v1.FulfilledH\x00R\tfulfilled\x127\n" +
+	"\breturned\x18) \x01(\v2\x19.stampede.sku.v1.ReturnedH\x00R\breturnedB\a\n" +
 	"\x05event\"\xd6\x01\n" +
 	"\n" +
 	"Configured\x12\x1d\n" +
@@ -2655,7 +3121,21 @@ const file_stampede_sku_v1_sku_proto_rawDesc = "" +
 	"\bDepleted\"\r\n" +
 	"\vReplenished\".\n" +
 	"\x11ReleaseRemembered\x12\x19\n" +
-	"\border_id\x18\x01 \x01(\tR\aorderId\"\xf4\x03\n" +
+	"\border_id\x18\x01 \x01(\tR\aorderId\"w\n" +
+	"\tFulfilled\x12\x19\n" +
+	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x1f\n" +
+	"\vcustomer_id\x18\x02 \x01(\tR\n" +
+	"customerId\x12\x12\n" +
+	"\x04move\x18\x03 \x01(\x03R\x04move\x12\x1a\n" +
+	"\bquantity\x18\x04 \x01(\x03R\bquantity\"\xb4\x01\n" +
+	"\bReturned\x12\x19\n" +
+	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x1f\n" +
+	"\vcustomer_id\x18\x02 \x01(\tR\n" +
+	"customerId\x12\x12\n" +
+	"\x04move\x18\x03 \x01(\x03R\x04move\x12\x1c\n" +
+	"\tcommitted\x18\x04 \x01(\x03R\tcommitted\x12\x1c\n" +
+	"\tfulfilled\x18\x05 \x01(\x03R\tfulfilled\x12\x1c\n" +
+	"\trestocked\x18\x06 \x01(\bR\trestocked\"\xf4\x03\n" +
 	"\x05State\x12\x10\n" +
 	"\x03sku\x18\x01 \x01(\tR\x03sku\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x03R\aversion\x12,\n" +
@@ -2673,7 +3153,7 @@ const file_stampede_sku_v1_sku_proto_rawDesc = "" +
 	"remembered\x18\v \x03(\v2\x1b.stampede.sku.v1.RememberedR\n" +
 	"remembered\x122\n" +
 	"\asettled\x18\f \x03(\v2\x18.stampede.sku.v1.SettledR\asettled\x12\"\n" +
-	"\rupdated_at_ms\x18\r \x01(\x03R\vupdatedAtMs\"\xb8\x02\n" +
+	"\rupdated_at_ms\x18\r \x01(\x03R\vupdatedAtMs\"\xcc\x02\n" +
 	"\n" +
 	"Allocation\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x1f\n" +
@@ -2685,7 +3165,8 @@ const file_stampede_sku_v1_sku_proto_rawDesc = "" +
 	"\x10reserved_version\x18\x06 \x01(\x03R\x0freservedVersion\x12+\n" +
 	"\x11committed_version\x18\a \x01(\x03R\x10committedVersion\x128\n" +
 	"\n" +
-	"unit_price\x18\b \x01(\v2\x19.stampede.common.v1.MoneyR\tunitPrice\"\xb1\x01\n" +
+	"unit_price\x18\b \x01(\v2\x19.stampede.common.v1.MoneyR\tunitPrice\x12\x12\n" +
+	"\x04move\x18( \x01(\x03R\x04move\"\xb1\x01\n" +
 	"\n" +
 	"Remembered\x12'\n" +
 	"\x0fidempotency_key\x18\x01 \x01(\tR\x0eidempotencyKey\x12\x1d\n" +
@@ -2693,11 +3174,12 @@ const file_stampede_sku_v1_sku_proto_rawDesc = "" +
 	"input_hash\x18\x02 \x01(\fR\tinputHash\x12\x13\n" +
 	"\x05at_ms\x18\x03 \x01(\x03R\x04atMs\x12,\n" +
 	"\x05after\x18\x04 \x01(\v2\x16.stampede.sku.v1.StockR\x05after\x12\x18\n" +
-	"\aversion\x18\x05 \x01(\x03R\aversion\"S\n" +
+	"\aversion\x18\x05 \x01(\x03R\aversion\"g\n" +
 	"\aSettled\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x13\n" +
 	"\x05at_ms\x18\x02 \x01(\x03R\x04atMs\x12\x18\n" +
-	"\aexpired\x18\x03 \x01(\bR\aexpiredB\x1aZ\x18stampede/proto/gen/skupbb\x06proto3"
+	"\aexpired\x18\x03 \x01(\bR\aexpired\x12\x12\n" +
+	"\x04move\x18( \x01(\x03R\x04moveB\x1aZ\x18stampede/proto/gen/skupbb\x06proto3"
 
 var (
 	file_stampede_sku_v1_sku_proto_rawDescOnce sync.Once
@@ -2711,7 +3193,7 @@ func file_stampede_sku_v1_sku_proto_rawDescGZIP() []byte {
 	return file_stampede_sku_v1_sku_proto_rawDescData
 }
 
-var file_stampede_sku_v1_sku_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
+var file_stampede_sku_v1_sku_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
 var file_stampede_sku_v1_sku_proto_goTypes = []any{
 	(*Stock)(nil),             // 0: stampede.sku.v1.Stock
 	(*Level)(nil),             // 1: stampede.sku.v1.Level
@@ -2725,76 +3207,86 @@ var file_stampede_sku_v1_sku_proto_goTypes = []any{
 	(*ReleaseReply)(nil),      // 9: stampede.sku.v1.ReleaseReply
 	(*Confirm)(nil),           // 10: stampede.sku.v1.Confirm
 	(*ConfirmReply)(nil),      // 11: stampede.sku.v1.ConfirmReply
-	(*Adjust)(nil),            // 12: stampede.sku.v1.Adjust
-	(*SetOnHand)(nil),         // 13: stampede.sku.v1.SetOnHand
-	(*MarkUnavailable)(nil),   // 14: stampede.sku.v1.MarkUnavailable
-	(*StockReply)(nil),        // 15: stampede.sku.v1.StockReply
-	(*GetLevel)(nil),          // 16: stampede.sku.v1.GetLevel
-	(*Event)(nil),             // 17: stampede.sku.v1.Event
-	(*Configured)(nil),        // 18: stampede.sku.v1.Configured
-	(*Unconfigured)(nil),      // 19: stampede.sku.v1.Unconfigured
-	(*Adjusted)(nil),          // 20: stampede.sku.v1.Adjusted
-	(*MarkedUnavailable)(nil), // 21: stampede.sku.v1.MarkedUnavailable
-	(*Reserved)(nil),          // 22: stampede.sku.v1.Reserved
-	(*Released)(nil),          // 23: stampede.sku.v1.Released
-	(*Expired)(nil),           // 24: stampede.sku.v1.Expired
-	(*Confirmed)(nil),         // 25: stampede.sku.v1.Confirmed
-	(*Shortfall)(nil),         // 26: stampede.sku.v1.Shortfall
-	(*Depleted)(nil),          // 27: stampede.sku.v1.Depleted
-	(*Replenished)(nil),       // 28: stampede.sku.v1.Replenished
-	(*ReleaseRemembered)(nil), // 29: stampede.sku.v1.ReleaseRemembered
-	(*State)(nil),             // 30: stampede.sku.v1.State
-	(*Allocation)(nil),        // 31: stampede.sku.v1.Allocation
-	(*Remembered)(nil),        // 32: stampede.sku.v1.Remembered
-	(*Settled)(nil),           // 33: stampede.sku.v1.Settled
-	(*commonpb.Money)(nil),    // 34: stampede.common.v1.Money
-	(*commonpb.Refusal)(nil),  // 35: stampede.common.v1.Refusal
-	(*commonpb.Actor)(nil),    // 36: stampede.common.v1.Actor
+	(*Fulfil)(nil),            // 12: stampede.sku.v1.Fulfil
+	(*FulfilReply)(nil),       // 13: stampede.sku.v1.FulfilReply
+	(*Return)(nil),            // 14: stampede.sku.v1.Return
+	(*ReturnReply)(nil),       // 15: stampede.sku.v1.ReturnReply
+	(*Adjust)(nil),            // 16: stampede.sku.v1.Adjust
+	(*SetOnHand)(nil),         // 17: stampede.sku.v1.SetOnHand
+	(*MarkUnavailable)(nil),   // 18: stampede.sku.v1.MarkUnavailable
+	(*StockReply)(nil),        // 19: stampede.sku.v1.StockReply
+	(*GetLevel)(nil),          // 20: stampede.sku.v1.GetLevel
+	(*Event)(nil),             // 21: stampede.sku.v1.Event
+	(*Configured)(nil),        // 22: stampede.sku.v1.Configured
+	(*Unconfigured)(nil),      // 23: stampede.sku.v1.Unconfigured
+	(*Adjusted)(nil),          // 24: stampede.sku.v1.Adjusted
+	(*MarkedUnavailable)(nil), // 25: stampede.sku.v1.MarkedUnavailable
+	(*Reserved)(nil),          // 26: stampede.sku.v1.Reserved
+	(*Released)(nil),          // 27: stampede.sku.v1.Released
+	(*Expired)(nil),           // 28: stampede.sku.v1.Expired
+	(*Confirmed)(nil),         // 29: stampede.sku.v1.Confirmed
+	(*Shortfall)(nil),         // 30: stampede.sku.v1.Shortfall
+	(*Depleted)(nil),          // 31: stampede.sku.v1.Depleted
+	(*Replenished)(nil),       // 32: stampede.sku.v1.Replenished
+	(*ReleaseRemembered)(nil), // 33: stampede.sku.v1.ReleaseRemembered
+	(*Fulfilled)(nil),         // 34: stampede.sku.v1.Fulfilled
+	(*Returned)(nil),          // 35: stampede.sku.v1.Returned
+	(*State)(nil),             // 36: stampede.sku.v1.State
+	(*Allocation)(nil),        // 37: stampede.sku.v1.Allocation
+	(*Remembered)(nil),        // 38: stampede.sku.v1.Remembered
+	(*Settled)(nil),           // 39: stampede.sku.v1.Settled
+	(*commonpb.Money)(nil),    // 40: stampede.common.v1.Money
+	(*commonpb.Refusal)(nil),  // 41: stampede.common.v1.Refusal
+	(*commonpb.Actor)(nil),    // 42: stampede.common.v1.Actor
 }
 var file_stampede_sku_v1_sku_proto_depIdxs = []int32{
 	0,  // 0: stampede.sku.v1.Level.stock:type_name -> stampede.sku.v1.Stock
-	34, // 1: stampede.sku.v1.Level.price:type_name -> stampede.common.v1.Money
-	34, // 2: stampede.sku.v1.Configure.price:type_name -> stampede.common.v1.Money
-	35, // 3: stampede.sku.v1.ConfigureReply.refusal:type_name -> stampede.common.v1.Refusal
+	40, // 1: stampede.sku.v1.Level.price:type_name -> stampede.common.v1.Money
+	40, // 2: stampede.sku.v1.Configure.price:type_name -> stampede.common.v1.Money
+	41, // 3: stampede.sku.v1.ConfigureReply.refusal:type_name -> stampede.common.v1.Refusal
 	1,  // 4: stampede.sku.v1.ConfigureReply.level:type_name -> stampede.sku.v1.Level
-	35, // 5: stampede.sku.v1.UnconfigureReply.refusal:type_name -> stampede.common.v1.Refusal
-	34, // 6: stampede.sku.v1.Reserve.expected_price:type_name -> stampede.common.v1.Money
-	35, // 7: stampede.sku.v1.ReserveReply.refusal:type_name -> stampede.common.v1.Refusal
-	34, // 8: stampede.sku.v1.ReserveReply.unit_price:type_name -> stampede.common.v1.Money
-	35, // 9: stampede.sku.v1.ReleaseReply.refusal:type_name -> stampede.common.v1.Refusal
-	35, // 10: stampede.sku.v1.ConfirmReply.refusal:type_name -> stampede.common.v1.Refusal
-	36, // 11: stampede.sku.v1.Adjust.actor:type_name -> stampede.common.v1.Actor
-	36, // 12: stampede.sku.v1.SetOnHand.actor:type_name -> stampede.common.v1.Actor
-	36, // 13: stampede.sku.v1.MarkUnavailable.actor:type_name -> stampede.common.v1.Actor
-	35, // 14: stampede.sku.v1.StockReply.refusal:type_name -> stampede.common.v1.Refusal
-	1,  // 15: stampede.sku.v1.StockReply.level:type_name -> stampede.sku.v1.Level
-	0,  // 16: stampede.sku.v1.Event.after:type_name -> stampede.sku.v1.Stock
-	18, // 17: stampede.sku.v1.Event.configured:type_name -> stampede.sku.v1.Configured
-	19, // 18: stampede.sku.v1.Event.unconfigured:type_name -> stampede.sku.v1.Unconfigured
-	20, // 19: stampede.sku.v1.Event.adjusted:type_name -> stampede.sku.v1.Adjusted
-	22, // 20: stampede.sku.v1.Event.reserved:type_name -> stampede.sku.v1.Reserved
-	23, // 21: stampede.sku.v1.Event.released:type_name -> stampede.sku.v1.Released
-	24, // 22: stampede.sku.v1.Event.expired:type_name -> stampede.sku.v1.Expired
-	25, // 23: stampede.sku.v1.Event.confirmed:type_name -> stampede.sku.v1.Confirmed
-	21, // 24: stampede.sku.v1.Event.marked_unavailable:type_name -> stampede.sku.v1.MarkedUnavailable
-	26, // 25: stampede.sku.v1.Event.shortfall:type_name -> stampede.sku.v1.Shortfall
-	27, // 26: stampede.sku.v1.Event.depleted:type_name -> stampede.sku.v1.Depleted
-	28, // 27: stampede.sku.v1.Event.replenished:type_name -> stampede.sku.v1.Replenished
-	29, // 28: stampede.sku.v1.Event.release_remembered:type_name -> stampede.sku.v1.ReleaseRemembered
-	34, // 29: stampede.sku.v1.Configured.price:type_name -> stampede.common.v1.Money
-	34, // 30: stampede.sku.v1.Reserved.unit_price:type_name -> stampede.common.v1.Money
-	0,  // 31: stampede.sku.v1.State.stock:type_name -> stampede.sku.v1.Stock
-	34, // 32: stampede.sku.v1.State.price:type_name -> stampede.common.v1.Money
-	31, // 33: stampede.sku.v1.State.allocations:type_name -> stampede.sku.v1.Allocation
-	32, // 34: stampede.sku.v1.State.remembered:type_name -> stampede.sku.v1.Remembered
-	33, // 35: stampede.sku.v1.State.settled:type_name -> stampede.sku.v1.Settled
-	34, // 36: stampede.sku.v1.Allocation.unit_price:type_name -> stampede.common.v1.Money
-	0,  // 37: stampede.sku.v1.Remembered.after:type_name -> stampede.sku.v1.Stock
-	38, // [38:38] is the sub-list for method output_type
-	38, // [38:38] is the sub-list for method input_type
-	38, // [38:38] is the sub-list for extension type_name
-	38, // [38:38] is the sub-list for extension extendee
-	0,  // [0:38] is the sub-list for field type_name
+	41, // 5: stampede.sku.v1.UnconfigureReply.refusal:type_name -> stampede.common.v1.Refusal
+	40, // 6: stampede.sku.v1.Reserve.expected_price:type_name -> stampede.common.v1.Money
+	41, // 7: stampede.sku.v1.ReserveReply.refusal:type_name -> stampede.common.v1.Refusal
+	40, // 8: stampede.sku.v1.ReserveReply.unit_price:type_name -> stampede.common.v1.Money
+	41, // 9: stampede.sku.v1.ReleaseReply.refusal:type_name -> stampede.common.v1.Refusal
+	41, // 10: stampede.sku.v1.ConfirmReply.refusal:type_name -> stampede.common.v1.Refusal
+	41, // 11: stampede.sku.v1.FulfilReply.refusal:type_name -> stampede.common.v1.Refusal
+	41, // 12: stampede.sku.v1.ReturnReply.refusal:type_name -> stampede.common.v1.Refusal
+	42, // 13: stampede.sku.v1.Adjust.actor:type_name -> stampede.common.v1.Actor
+	42, // 14: stampede.sku.v1.SetOnHand.actor:type_name -> stampede.common.v1.Actor
+	42, // 15: stampede.sku.v1.MarkUnavailable.actor:type_name -> stampede.common.v1.Actor
+	41, // 16: stampede.sku.v1.StockReply.refusal:type_name -> stampede.common.v1.Refusal
+	1,  // 17: stampede.sku.v1.StockReply.level:type_name -> stampede.sku.v1.Level
+	0,  // 18: stampede.sku.v1.Event.after:type_name -> stampede.sku.v1.Stock
+	22, // 19: stampede.sku.v1.Event.configured:type_name -> stampede.sku.v1.Configured
+	23, // 20: stampede.sku.v1.Event.unconfigured:type_name -> stampede.sku.v1.Unconfigured
+	24, // 21: stampede.sku.v1.Event.adjusted:type_name -> stampede.sku.v1.Adjusted
+	26, // 22: stampede.sku.v1.Event.reserved:type_name -> stampede.sku.v1.Reserved
+	27, // 23: stampede.sku.v1.Event.released:type_name -> stampede.sku.v1.Released
+	28, // 24: stampede.sku.v1.Event.expired:type_name -> stampede.sku.v1.Expired
+	29, // 25: stampede.sku.v1.Event.confirmed:type_name -> stampede.sku.v1.Confirmed
+	25, // 26: stampede.sku.v1.Event.marked_unavailable:type_name -> stampede.sku.v1.MarkedUnavailable
+	30, // 27: stampede.sku.v1.Event.shortfall:type_name -> stampede.sku.v1.Shortfall
+	31, // 28: stampede.sku.v1.Event.depleted:type_name -> stampede.sku.v1.Depleted
+	32, // 29: stampede.sku.v1.Event.replenished:type_name -> stampede.sku.v1.Replenished
+	33, // 30: stampede.sku.v1.Event.release_remembered:type_name -> stampede.sku.v1.ReleaseRemembered
+	34, // 31: stampede.sku.v1.Event.fulfilled:type_name -> stampede.sku.v1.Fulfilled
+	35, // 32: stampede.sku.v1.Event.returned:type_name -> stampede.sku.v1.Returned
+	40, // 33: stampede.sku.v1.Configured.price:type_name -> stampede.common.v1.Money
+	40, // 34: stampede.sku.v1.Reserved.unit_price:type_name -> stampede.common.v1.Money
+	0,  // 35: stampede.sku.v1.State.stock:type_name -> stampede.sku.v1.Stock
+	40, // 36: stampede.sku.v1.State.price:type_name -> stampede.common.v1.Money
+	37, // 37: stampede.sku.v1.State.allocations:type_name -> stampede.sku.v1.Allocation
+	38, // 38: stampede.sku.v1.State.remembered:type_name -> stampede.sku.v1.Remembered
+	39, // 39: stampede.sku.v1.State.settled:type_name -> stampede.sku.v1.Settled
+	40, // 40: stampede.sku.v1.Allocation.unit_price:type_name -> stampede.common.v1.Money
+	0,  // 41: stampede.sku.v1.Remembered.after:type_name -> stampede.sku.v1.Stock
+	42, // [42:42] is the sub-list for method output_type
+	42, // [42:42] is the sub-list for method input_type
+	42, // [42:42] is the sub-list for extension type_name
+	42, // [42:42] is the sub-list for extension extendee
+	0,  // [0:42] is the sub-list for field type_name
 }
 
 func init() { file_stampede_sku_v1_sku_proto_init() }
@@ -2802,7 +3294,7 @@ func file_stampede_sku_v1_sku_proto_init() {
 	if File_stampede_sku_v1_sku_proto != nil {
 		return
 	}
-	file_stampede_sku_v1_sku_proto_msgTypes[17].OneofWrappers = []any{
+	file_stampede_sku_v1_sku_proto_msgTypes[21].OneofWrappers = []any{
 		(*Event_Configured)(nil),
 		(*Event_Unconfigured)(nil),
 		(*Event_Adjusted)(nil),
@@ -2815,6 +3307,8 @@ func file_stampede_sku_v1_sku_proto_init() {
 		(*Event_Depleted)(nil),
 		(*Event_Replenished)(nil),
 		(*Event_ReleaseRemembered)(nil),
+		(*Event_Fulfilled)(nil),
+		(*Event_Returned)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2822,7 +3316,7 @@ func file_stampede_sku_v1_sku_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_stampede_sku_v1_sku_proto_rawDesc), len(file_stampede_sku_v1_sku_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   34,
+			NumMessages:   40,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
