@@ -65,6 +65,8 @@ type MutationResolver interface {
 	PlaceOrder(ctx context.Context, input PlaceOrderInput) (*OrderPayload, error)
 	PayOrder(ctx context.Context, input PayOrderInput) (*OrderPayload, error)
 	CancelOrder(ctx context.Context, input CancelOrderInput) (*OrderPayload, error)
+	FulfilOrder(ctx context.Context, input FulfilOrderInput) (*OrderPayload, error)
+	RefundOrder(ctx context.Context, input RefundOrderInput) (*OrderPayload, error)
 }
 type OrderResolver interface {
 	Customer(ctx context.Context, obj *Order) (*User, error)
@@ -119,7 +121,9 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 			graphql.NewInputUnmarshaler("ChangePasswordInput", ec.unmarshalInputChangePasswordInput),
 			graphql.NewInputUnmarshaler("CreateApiKeyInput", ec.unmarshalInputCreateApiKeyInput),
 			graphql.NewInputUnmarshaler("CreateProductInput", ec.unmarshalInputCreateProductInput),
+			graphql.NewInputUnmarshaler("FulfilOrderInput", ec.unmarshalInputFulfilOrderInput),
 			graphql.NewInputUnmarshaler("LineInput", ec.unmarshalInputLineInput),
+			graphql.NewInputUnmarshaler("LineQuantityInput", ec.unmarshalInputLineQuantityInput),
 			graphql.NewInputUnmarshaler("LogInInput", ec.unmarshalInputLogInInput),
 			graphql.NewInputUnmarshaler("LogOutInput", ec.unmarshalInputLogOutInput),
 			graphql.NewInputUnmarshaler("MarkUnavailableInput", ec.unmarshalInputMarkUnavailableInput),
@@ -127,6 +131,7 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 			graphql.NewInputUnmarshaler("PayOrderInput", ec.unmarshalInputPayOrderInput),
 			graphql.NewInputUnmarshaler("PlaceOrderInput", ec.unmarshalInputPlaceOrderInput),
 			graphql.NewInputUnmarshaler("RefreshTokensInput", ec.unmarshalInputRefreshTokensInput),
+			graphql.NewInputUnmarshaler("RefundOrderInput", ec.unmarshalInputRefundOrderInput),
 			graphql.NewInputUnmarshaler("RegisterUserInput", ec.unmarshalInputRegisterUserInput),
 			graphql.NewInputUnmarshaler("RevokeApiKeyInput", ec.unmarshalInputRevokeApiKeyInput),
 			graphql.NewInputUnmarshaler("SetRolesInput", ec.unmarshalInputSetRolesInput),
@@ -371,6 +376,11 @@ input LineInput { sku: String! quantity: Int! expectedPrice: MoneyInput }
 input PlaceOrderInput { idempotencyKey: String! lines: [LineInput!]! paymentToken: String }
 input PayOrderInput { idempotencyKey: String! orderId: ID! paymentToken: String! }
 input CancelOrderInput { orderId: ID! reason: String }
+# Without lines: all that is left to fulfil.
+input FulfilOrderInput { idempotencyKey: String! orderId: ID! lines: [LineQuantityInput!] tracking: String }
+# Without lines: all that was not refunded. Of a line, units that were not fulfilled are refunded first. Restocked units are for sale again; others are set aside, or stay outside if they were fulfilled.
+input RefundOrderInput { idempotencyKey: String! orderId: ID! lines: [LineQuantityInput!] restock: Boolean = true reason: String }
+input LineQuantityInput { sku: String! quantity: Int! }
 type OrderPayload { order: Order userErrors: [UserError!]! }
 
 extend type Query {
@@ -382,6 +392,8 @@ extend type Mutation {
   placeOrder(input: PlaceOrderInput!): OrderPayload! @auth(role: CUSTOMER) @cost(weight: 10)
   payOrder(input: PayOrderInput!): OrderPayload! @auth(role: CUSTOMER) @cost(weight: 10)
   cancelOrder(input: CancelOrderInput!): OrderPayload! @auth(role: CUSTOMER)
+  fulfilOrder(input: FulfilOrderInput!): OrderPayload! @auth(role: STAFF)
+  refundOrder(input: RefundOrderInput!): OrderPayload! @auth(role: STAFF)
 }
 `, BuiltIn: false},
 	{Name: "../schema/outcomes.graphql", Input: `# Business outcomes: data in a payload's userErrors, never top-level errors.
@@ -1002,6 +1014,20 @@ func (ec *executionContext) field_Mutation_createProduct_args(ctx context.Contex
 	return args, nil
 }
 
+func (ec *executionContext) field_Mutation_fulfilOrder_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
+		func(ctx context.Context, v any) (FulfilOrderInput, error) {
+			return ec.unmarshalNFulfilOrderInput2stampedeᚋgatewayᚋgraphᚐFulfilOrderInput(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["input"] = arg0
+	return args, nil
+}
+
 func (ec *executionContext) field_Mutation_logIn_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
 	var err error
 	args := map[string]any{}
@@ -1078,6 +1104,20 @@ func (ec *executionContext) field_Mutation_refreshTokens_args(ctx context.Contex
 	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
 		func(ctx context.Context, v any) (RefreshTokensInput, error) {
 			return ec.unmarshalNRefreshTokensInput2stampedeᚋgatewayᚋgraphᚐRefreshTokensInput(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["input"] = arg0
+	return args, nil
+}
+
+func (ec *executionContext) field_Mutation_refundOrder_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
+		func(ctx context.Context, v any) (RefundOrderInput, error) {
+			return ec.unmarshalNRefundOrderInput2stampedeᚋgatewayᚋgraphᚐRefundOrderInput(ctx, v)
 		})
 	if err != nil {
 		return nil, err
@@ -3196,6 +3236,130 @@ func (ec *executionContext) fieldContext_Mutation_cancelOrder(ctx context.Contex
 	}()
 	ctx = graphql.WithFieldContext(ctx, fc)
 	if fc.Args, err = ec.field_Mutation_cancelOrder_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Mutation_fulfilOrder(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_fulfilOrder(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().FulfilOrder(ctx, fc.Args["input"].(FulfilOrderInput))
+		},
+		func(ctx context.Context, next graphql.Resolver) graphql.Resolver {
+			directive0 := next
+
+			directive1 := func(ctx context.Context) (any, error) {
+				role, err := ec.unmarshalNRole2stampedeᚋgatewayᚋgraphᚐRole(ctx, "STAFF")
+				if err != nil {
+					var zeroVal *OrderPayload
+					return zeroVal, err
+				}
+				if ec.Directives.Auth == nil {
+					var zeroVal *OrderPayload
+					return zeroVal, errors.New("directive auth is not implemented")
+				}
+				return ec.Directives.Auth(ctx, nil, directive0, role)
+			}
+
+			next = directive1
+			return next
+		},
+		func(ctx context.Context, selections ast.SelectionSet, v *OrderPayload) graphql.Marshaler {
+			return ec.marshalNOrderPayload2ᚖstampedeᚋgatewayᚋgraphᚐOrderPayload(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_fulfilOrder(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_OrderPayload(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_fulfilOrder_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Mutation_refundOrder(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_refundOrder(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().RefundOrder(ctx, fc.Args["input"].(RefundOrderInput))
+		},
+		func(ctx context.Context, next graphql.Resolver) graphql.Resolver {
+			directive0 := next
+
+			directive1 := func(ctx context.Context) (any, error) {
+				role, err := ec.unmarshalNRole2stampedeᚋgatewayᚋgraphᚐRole(ctx, "STAFF")
+				if err != nil {
+					var zeroVal *OrderPayload
+					return zeroVal, err
+				}
+				if ec.Directives.Auth == nil {
+					var zeroVal *OrderPayload
+					return zeroVal, errors.New("directive auth is not implemented")
+				}
+				return ec.Directives.Auth(ctx, nil, directive0, role)
+			}
+
+			next = directive1
+			return next
+		},
+		func(ctx context.Context, selections ast.SelectionSet, v *OrderPayload) graphql.Marshaler {
+			return ec.marshalNOrderPayload2ᚖstampedeᚋgatewayᚋgraphᚐOrderPayload(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_refundOrder(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_OrderPayload(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_refundOrder_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
 		ec.Error(ctx, err)
 		return fc, err
 	}
@@ -8099,6 +8263,57 @@ func (ec *executionContext) unmarshalInputCreateProductInput(ctx context.Context
 	return it, nil
 }
 
+func (ec *executionContext) unmarshalInputFulfilOrderInput(ctx context.Context, obj any) (FulfilOrderInput, error) {
+	var it FulfilOrderInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	fieldsInOrder := [...]string{"idempotencyKey", "orderId", "lines", "tracking"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "idempotencyKey":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("idempotencyKey"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.IdempotencyKey = data
+		case "orderId":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("orderId"))
+			data, err := ec.unmarshalNID2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.OrderID = data
+		case "lines":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("lines"))
+			data, err := ec.unmarshalOLineQuantityInput2ᚕstampedeᚋgatewayᚋgraphᚐLineQuantityInputᚄ(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Lines = data
+		case "tracking":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("tracking"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Tracking = data
+		}
+	}
+	return it, nil
+}
+
 func (ec *executionContext) unmarshalInputLineInput(ctx context.Context, obj any) (LineInput, error) {
 	var it LineInput
 	if obj == nil {
@@ -8138,6 +8353,43 @@ func (ec *executionContext) unmarshalInputLineInput(ctx context.Context, obj any
 				return it, err
 			}
 			it.ExpectedPrice = data
+		}
+	}
+	return it, nil
+}
+
+func (ec *executionContext) unmarshalInputLineQuantityInput(ctx context.Context, obj any) (LineQuantityInput, error) {
+	var it LineQuantityInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	fieldsInOrder := [...]string{"sku", "quantity"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "sku":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("sku"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Sku = data
+		case "quantity":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("quantity"))
+			data, err := ec.unmarshalNInt2int32(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Quantity = data
 		}
 	}
 	return it, nil
@@ -8422,6 +8674,68 @@ func (ec *executionContext) unmarshalInputRefreshTokensInput(ctx context.Context
 				return it, err
 			}
 			it.RefreshToken = data
+		}
+	}
+	return it, nil
+}
+
+func (ec *executionContext) unmarshalInputRefundOrderInput(ctx context.Context, obj any) (RefundOrderInput, error) {
+	var it RefundOrderInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	if _, present := asMap["restock"]; !present {
+		asMap["restock"] = true
+	}
+
+	fieldsInOrder := [...]string{"idempotencyKey", "orderId", "lines", "restock", "reason"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "idempotencyKey":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("idempotencyKey"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.IdempotencyKey = data
+		case "orderId":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("orderId"))
+			data, err := ec.unmarshalNID2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.OrderID = data
+		case "lines":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("lines"))
+			data, err := ec.unmarshalOLineQuantityInput2ᚕstampedeᚋgatewayᚋgraphᚐLineQuantityInputᚄ(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Lines = data
+		case "restock":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("restock"))
+			data, err := ec.unmarshalOBoolean2ᚖbool(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Restock = data
+		case "reason":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("reason"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Reason = data
 		}
 	}
 	return it, nil
@@ -9339,6 +9653,20 @@ func (ec *executionContext) _Mutation(ctx context.Context, sel ast.SelectionSet)
 		case "cancelOrder":
 			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
 				return ec._Mutation_cancelOrder(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "fulfilOrder":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_fulfilOrder(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "refundOrder":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_refundOrder(ctx, field)
 			})
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
@@ -11202,6 +11530,11 @@ func (ec *executionContext) marshalNErrorCode2stampedeᚋgatewayᚋgraphᚐError
 	return v
 }
 
+func (ec *executionContext) unmarshalNFulfilOrderInput2stampedeᚋgatewayᚋgraphᚐFulfilOrderInput(ctx context.Context, v any) (FulfilOrderInput, error) {
+	res, err := ec.unmarshalInputFulfilOrderInput(ctx, v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
 func (ec *executionContext) unmarshalNID2string(ctx context.Context, v any) (string, error) {
 	res, err := scalar.UnmarshalID(v)
 	return res, graphql.ErrorOnPath(ctx, err)
@@ -11247,6 +11580,11 @@ func (ec *executionContext) unmarshalNLineInput2ᚕstampedeᚋgatewayᚋgraphᚐ
 		}
 	}
 	return res, nil
+}
+
+func (ec *executionContext) unmarshalNLineQuantityInput2stampedeᚋgatewayᚋgraphᚐLineQuantityInput(ctx context.Context, v any) (LineQuantityInput, error) {
+	res, err := ec.unmarshalInputLineQuantityInput(ctx, v)
+	return res, graphql.ErrorOnPath(ctx, err)
 }
 
 func (ec *executionContext) unmarshalNLogInInput2stampedeᚋgatewayᚋgraphᚐLogInInput(ctx context.Context, v any) (LogInInput, error) {
@@ -11463,6 +11801,11 @@ func (ec *executionContext) marshalNProductPayload2ᚖstampedeᚋgatewayᚋgraph
 
 func (ec *executionContext) unmarshalNRefreshTokensInput2stampedeᚋgatewayᚋgraphᚐRefreshTokensInput(ctx context.Context, v any) (RefreshTokensInput, error) {
 	res, err := ec.unmarshalInputRefreshTokensInput(ctx, v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) unmarshalNRefundOrderInput2stampedeᚋgatewayᚋgraphᚐRefundOrderInput(ctx context.Context, v any) (RefundOrderInput, error) {
+	res, err := ec.unmarshalInputRefundOrderInput(ctx, v)
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
@@ -11985,6 +12328,23 @@ func (ec *executionContext) marshalOJSON2ᚖstampedeᚋgatewayᚋscalarᚐJSON(c
 		return graphql.Null
 	}
 	return v
+}
+
+func (ec *executionContext) unmarshalOLineQuantityInput2ᚕstampedeᚋgatewayᚋgraphᚐLineQuantityInputᚄ(ctx context.Context, v any) ([]LineQuantityInput, error) {
+	if v == nil {
+		return nil, nil
+	}
+	vSlice := graphql.CoerceList(v)
+	var err error
+	res := make([]LineQuantityInput, len(vSlice))
+	for i := range vSlice {
+		ctx := graphql.WithPathContext(ctx, graphql.NewPathWithIndex(i))
+		res[i], err = ec.unmarshalNLineQuantityInput2stampedeᚋgatewayᚋgraphᚐLineQuantityInput(ctx, vSlice[i])
+		if err != nil {
+			return nil, err
+		}
+	}
+	return res, nil
 }
 
 func (ec *executionContext) marshalOMoney2ᚖstampedeᚋgatewayᚋmoneyᚐMoney(ctx context.Context, sel ast.SelectionSet, v *money.Money) graphql.Marshaler {

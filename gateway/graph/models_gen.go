@@ -89,6 +89,13 @@ type CustomerLimit struct {
 
 func (CustomerLimit) IsUserError() {}
 
+type FulfilOrderInput struct {
+	IdempotencyKey string              `json:"idempotencyKey"`
+	OrderID        string              `json:"orderId"`
+	Lines          []LineQuantityInput `json:"lines,omitempty"`
+	Tracking       *string             `json:"tracking,omitempty"`
+}
+
 type GenericError struct {
 	Code    ErrorCode `json:"code"`
 	Message string    `json:"message"`
@@ -112,6 +119,11 @@ type LineInput struct {
 	Sku           string      `json:"sku"`
 	Quantity      int32       `json:"quantity"`
 	ExpectedPrice *MoneyInput `json:"expectedPrice,omitempty"`
+}
+
+type LineQuantityInput struct {
+	Sku      string `json:"sku"`
+	Quantity int32  `json:"quantity"`
 }
 
 type LogInInput struct {
@@ -254,6 +266,14 @@ type ProductPayload struct {
 
 type RefreshTokensInput struct {
 	RefreshToken string `json:"refreshToken"`
+}
+
+type RefundOrderInput struct {
+	IdempotencyKey string              `json:"idempotencyKey"`
+	OrderID        string              `json:"orderId"`
+	Lines          []LineQuantityInput `json:"lines,omitempty"`
+	Restock        *bool               `json:"restock,omitempty"`
+	Reason         *string             `json:"reason,omitempty"`
 }
 
 type RegisterUserInput struct {
