@@ -12,11 +12,13 @@ import (
 	"stampede/actors/entity"
 	"stampede/actors/order"
 	"stampede/actors/product"
+	"stampede/actors/roster"
 	"stampede/actors/sku"
 	"stampede/proto/gen/accountpb"
 	"stampede/proto/gen/apikeypb"
 	"stampede/proto/gen/orderpb"
 	"stampede/proto/gen/productpb"
+	"stampede/proto/gen/rosterpb"
 	"stampede/proto/gen/skupb"
 )
 
@@ -28,6 +30,7 @@ func Kinds(rt *entity.Runtime) []entity.Spawner {
 		entity.Bind(rt, Product()),
 		entity.Bind(rt, Account()),
 		entity.Bind(rt, APIKey()),
+		entity.Bind(rt, Roster()),
 	}
 }
 
@@ -83,10 +86,14 @@ func Product() *entity.Kind[product.State, *productpb.Event] {
 // Account is one user.
 func Account() *entity.Kind[account.State, *accountpb.Event] {
 	return &entity.Kind[account.State, *accountpb.Event]{
-		Name:     "account",
-		New:      account.New,
-		Decide:   alone(account.Decide),
+		Name: "account",
+		New:  account.New,
+		Decide: func(s *account.State, cmd proto.Message, now time.Time, heard entity.Heard) entity.Decision[*accountpb.Event] {
+			d := account.Decide(s, cmd, now, heard)
+			return entity.Decision[*accountpb.Event]{Events: d.Events, Reply: d.Reply, Asks: asks(d.Asks)}
+		},
 		Evolve:   account.Evolve,
+		Pending:  func(s *account.State) []entity.Ask { return asks(account.Pending(s)) },
 		NewEvent: func() *accountpb.Event { return &accountpb.Event{} },
 		Snapshot: account.Snapshot,
 		Restore:  account.Restore,
@@ -103,6 +110,19 @@ func APIKey() *entity.Kind[apikey.State, *apikeypb.Event] {
 		NewEvent: func() *apikeypb.Event { return &apikeypb.Event{} },
 		Snapshot: apikey.Snapshot,
 		Restore:  apikey.Restore,
+	}
+}
+
+// Roster is who the operators are.
+func Roster() *entity.Kind[roster.State, *rosterpb.Event] {
+	return &entity.Kind[roster.State, *rosterpb.Event]{
+		Name:     roster.Name,
+		New:      roster.New,
+		Decide:   alone(roster.Decide),
+		Evolve:   roster.Evolve,
+		NewEvent: func() *rosterpb.Event { return &rosterpb.Event{} },
+		Snapshot: roster.Snapshot,
+		Restore:  roster.Restore,
 	}
 }
 

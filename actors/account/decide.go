@@ -1,5 +1,5 @@
-// Deciding who a user is: registration, profile, roles, password. Sessions and
-// failed log-ins are in sessions.go.
+// Deciding who a user is: registration, profile, password. Sessions and failed
+// log-ins are in sessions.go, roles in roles.go.
 package account
 
 import (
@@ -17,10 +17,22 @@ import (
 	"stampede/proto/gen/commonpb"
 )
 
-// Decide is total and changes nothing. Its replies are copies. A refusal comes
+// Decide is total and changes nothing. heard is what the command's asks were
+// answered so far, by key. Its replies are copies. A refusal comes
 // without events but for one: a refresh token that is used again is refused
 // and ends its session.
-func Decide(s *State, cmd proto.Message, now time.Time) ([]*accountpb.Event, proto.Message) {
+func Decide(s *State, cmd proto.Message, now time.Time, heard map[string]proto.Message) Decision {
+	switch c := cmd.(type) {
+	case *accountpb.SetRoles:
+		return setRoles(s, c, now, heard)
+	case *commonpb.Continue:
+		return counted(s, now, heard)
+	}
+	return replied(decideAlone(s, cmd, now))
+}
+
+// decideAlone is about what concerns this account only.
+func decideAlone(s *State, cmd proto.Message, now time.Time) ([]*accountpb.Event, proto.Message) {
 	switch c := cmd.(type) {
 	case *accountpb.Register:
 		return register(s, c, now)
@@ -38,14 +50,12 @@ func Decide(s *State, cmd proto.Message, now time.Time) ([]*accountpb.Event, pro
 		return changePassword(s, c, now)
 	case *accountpb.UpdateProfile:
 		return updateProfile(s, c, now)
-	case *accountpb.SetRoles:
-		return setRoles(s, c, now)
 	case *accountpb.Get:
 		if s.state == nil {
 			return refuse(notFound())
 		}
 		return nil, shown(s)
-	case *commonpb.Tick, *commonpb.Continue:
+	case *commonpb.Tick:
 		return nil, nil
 	default:
 		return refuse(invalid("an account knows no such command"))
@@ -138,22 +148,6 @@ func updateProfile(s *State, c *accountpb.UpdateProfile, now time.Time) ([]*acco
 		return refuse(r)
 	}
 	return accept(s, at(now, &accountpb.Event{Event: &accountpb.Event_ProfileUpdated{ProfileUpdated: &accountpb.ProfileUpdated{Name: *c.Name}}}))
-}
-
-func setRoles(s *State, c *accountpb.SetRoles, now time.Time) ([]*accountpb.Event, proto.Message) {
-	if s.state == nil {
-		return refuse(notFound())
-	}
-	roles, ok := canonicalRoles(c.Roles)
-	if !ok {
-		return refuse(invalidRoles())
-	}
-	if slices.Equal(roles, s.state.User.Roles) {
-		return nil, shown(s)
-	}
-	return accept(s, at(now, &accountpb.Event{Event: &accountpb.Event_RolesChanged{
-		RolesChanged: &accountpb.RolesChanged{Roles: roles, ActorId: c.Actor.GetUserId()},
-	}}))
 }
 
 // accept answers with the user as the events leave it.

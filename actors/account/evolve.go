@@ -52,7 +52,12 @@ func Evolve(s *State, e *accountpb.Event) {
 		st.PasswordHash, st.Sessions = x.PasswordChanged.PasswordHash, nil
 		st.FailedLogIns, st.LockedUntilMs = 0, 0
 	case *accountpb.Event_RolesChanged:
-		st.User.Roles, st.ChangedVersion = slices.Clone(x.RolesChanged.Roles), st.User.Version
+		rolesChanged(st, x.RolesChanged.Roles)
+	case *accountpb.Event_OperatorCounted:
+		if !isOperator(st.User.Roles) {
+			panic(corrupt(s, "counted among the operators without being one"))
+		}
+		st.Counted = true
 	default:
 		panic(corrupt(s, fmt.Sprintf("unknown event %T", e.Event)))
 	}
@@ -60,12 +65,16 @@ func Evolve(s *State, e *accountpb.Event) {
 }
 
 func registered(id string, r *accountpb.Registered, atMs int64) *accountpb.State {
-	return &accountpb.State{
+	st := &accountpb.State{
 		User: &accountpb.User{
 			Id: id, Email: r.Email, Name: r.Name, Roles: slices.Clone(r.Roles), CreatedAtMs: atMs, Version: 1,
 		},
 		PasswordHash: r.PasswordHash, ChangedVersion: 1,
 	}
+	if isOperator(r.Roles) {
+		st.OperatorVersion = 1
+	}
+	return st
 }
 
 // open adds a session, drops those that are over, and the oldest when there

@@ -10,8 +10,10 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 
+	"stampede/actors/roster"
 	"stampede/proto/gen/accountpb"
 	"stampede/proto/gen/commonpb"
+	"stampede/proto/gen/rosterpb"
 )
 
 var (
@@ -45,9 +47,20 @@ type one struct {
 	s      *State
 	events []*accountpb.Event
 	now    time.Time
+	roster *roster.State
 }
 
-func newOne(t failer) *one { return &one{t: t, s: New(ID(secret, email)), now: start} }
+func newOne(t failer) *one {
+	h := &one{t: t, s: New(ID(secret, email)), now: start, roster: roster.New(roster.ID)}
+	h.join("usr_root")
+	return h
+}
+
+// join counts another operator.
+func (h *one) join(user string) {
+	h.t.Helper()
+	h.ask([]Ask{{Command: &rosterpb.Join{UserId: user, Version: 1}}})
+}
 
 // registered has family a with token 1.
 func registeredOne(t failer) *one {
@@ -57,15 +70,48 @@ func registeredOne(t failer) *one {
 	return h
 }
 
-// do decides and applies; it fails if Decide changed the state.
+// do decides until there is an answer, with a roster that answers.
 func (h *one) do(cmd proto.Message) proto.Message {
 	h.t.Helper()
+	var heard map[string]proto.Message
+	for range 10 {
+		d := h.decide(cmd, heard)
+		if heard = h.ask(d.Asks); heard == nil {
+			// As the runtime does: what the state implies is asked, and the command goes on waiting.
+			if asks := Pending(h.s); len(asks) > 0 {
+				h.decide(&commonpb.Continue{}, h.ask(asks))
+			}
+		}
+		if d.Reply != nil {
+			return d.Reply
+		}
+	}
+	h.t.Fatalf("%T is never answered", cmd)
+	return nil
+}
+
+// ask is what the roster answers; nil when nothing is asked.
+func (h *one) ask(asks []Ask) map[string]proto.Message {
+	var heard map[string]proto.Message
+	for _, a := range asks {
+		events, reply := roster.Decide(h.roster, a.Command, h.now)
+		for _, e := range events {
+			roster.Evolve(h.roster, e)
+		}
+		heard = map[string]proto.Message{a.Key: reply}
+	}
+	return heard
+}
+
+// decide decides and applies; it fails if Decide changed the state.
+func (h *one) decide(cmd proto.Message, heard map[string]proto.Message) Decision {
+	h.t.Helper()
 	before := proto.Clone(Snapshot(h.s))
-	events, reply := Decide(h.s, cmd, h.now)
+	d := Decide(h.s, cmd, h.now, heard)
 	if diff := cmp.Diff(before, Snapshot(h.s), protocmp.Transform()); diff != "" {
 		h.t.Fatalf("Decide(%T) changed the state:\n%s", cmd, diff)
 	}
-	for _, e := range events {
+	for _, e := range d.Events {
 		stored, err := proto.Marshal(e)
 		if err != nil {
 			h.t.Fatalf("an event cannot be stored: %v", err)
@@ -77,7 +123,7 @@ func (h *one) do(cmd proto.Message) proto.Message {
 		h.events = append(h.events, read)
 		Evolve(h.s, read)
 	}
-	return reply
+	return d
 }
 
 // user sends a command that must be accepted.

@@ -181,6 +181,7 @@ func TestEvolveRefusesWhatCannotBe(t *testing.T) {
 		{"ended what is not open", registeredOne(t).s, ended},
 		{"revoked what is not open", registeredOne(t).s, &accountpb.Event{Event: &accountpb.Event_FamilyRevoked{FamilyRevoked: &accountpb.FamilyRevoked{FamilyId: "?"}}}},
 		{"rotated what is not open", registeredOne(t).s, &accountpb.Event{Event: &accountpb.Event_SessionRotated{SessionRotated: &accountpb.SessionRotated{FamilyId: "?"}}}},
+		{"counted without being an operator", registeredOne(t).s, &accountpb.Event{Event: &accountpb.Event_OperatorCounted{OperatorCounted: &accountpb.OperatorCounted{}}}},
 		{"nothing", registeredOne(t).s, &accountpb.Event{}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -215,6 +216,7 @@ func golden() map[string]*accountpb.Event {
 		"roles-changed-1": {AtMs: ms, Event: &accountpb.Event_RolesChanged{RolesChanged: &accountpb.RolesChanged{
 			Roles: []accountpb.Role{1, 3}, ActorId: "usr_root",
 		}}},
+		"operator-counted-1": {AtMs: ms, Event: &accountpb.Event_OperatorCounted{OperatorCounted: &accountpb.OperatorCounted{}}},
 	}
 }
 

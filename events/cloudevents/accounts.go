@@ -50,7 +50,8 @@ func accountData(id string, e *accountpb.Event) (data proto.Message, private boo
 	case *accountpb.Event_RolesChanged:
 		return &eventspb.RolesChanged{UserId: id, Roles: roleNames(e.RolesChanged.GetRoles())}, false
 	case *accountpb.Event_SessionStarted, *accountpb.Event_SessionRotated, *accountpb.Event_SessionEnded,
-		*accountpb.Event_FamilyRevoked, *accountpb.Event_LogInFailed, *accountpb.Event_PasswordChanged:
+		*accountpb.Event_FamilyRevoked, *accountpb.Event_LogInFailed, *accountpb.Event_PasswordChanged,
+		*accountpb.Event_OperatorCounted:
 		return nil, true
 	}
 	return nil, false

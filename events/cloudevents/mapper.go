@@ -107,8 +107,8 @@ func (m *Mapper) Map(dst []Message, rec *entity.Record) ([]Message, error) {
 		dst, err = m.mapProduct(dst, rec, &batch)
 	case "account":
 		dst, err = m.mapAccount(dst, rec, &batch)
-	case "apikey":
-		// What operators do with keys concerns nobody outside.
+	case "apikey", "roster":
+		// What operators do with keys, and that they are counted, concerns nobody outside.
 	default:
 		err = fmt.Errorf("kind %q: %w", rec.Kind, ErrUnmapped)
 	}

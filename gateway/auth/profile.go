@@ -4,7 +4,6 @@ package auth
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"google.golang.org/protobuf/proto"
 
@@ -48,22 +47,20 @@ func (a *Accounts) EnsureAdmin(ctx context.Context, email, password string) (*ac
 		return nil, r, nil
 	}
 	id := account.ID(a.secret, email)
-	user, r, err := a.Get(ctx, id)
+	_, r, err := a.Get(ctx, id)
 	if err != nil {
 		return nil, nil, err
 	}
 	if r.GetReason() == commonpb.Reason_REASON_NOT_FOUND {
-		user, r, err = a.registerAdmin(ctx, id, email, password)
+		_, r, err = a.registerAdmin(ctx, id, email, password)
 		if r.GetReason() == commonpb.Reason_REASON_EMAIL_TAKEN { // another node was first
-			user, r, err = a.Get(ctx, id)
+			_, r, err = a.Get(ctx, id)
 		}
 	}
 	if r != nil || err != nil {
 		return nil, r, err
 	}
-	if slices.Contains(user.Roles, accountpb.Role_ROLE_OPERATOR) && slices.Contains(user.Roles, accountpb.Role_ROLE_STAFF) {
-		return user, nil, nil
-	}
+	// Also if they are one: it makes sure that they are counted among the operators.
 	return a.SetRoles(ctx, "", id, adminRoles())
 }
 

@@ -888,6 +888,7 @@ type Event struct {
 	//	*Event_ProfileUpdated
 	//	*Event_PasswordChanged
 	//	*Event_RolesChanged
+	//	*Event_OperatorCounted
 	Event         isEvent_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1018,6 +1019,15 @@ func (x *Event) GetRolesChanged() *RolesChanged {
 	return nil
 }
 
+func (x *Event) GetOperatorCounted() *OperatorCounted {
+	if x != nil {
+		if x, ok := x.Event.(*Event_OperatorCounted); ok {
+			return x.OperatorCounted
+		}
+	}
+	return nil
+}
+
 type isEvent_Event interface {
 	isEvent_Event()
 }
@@ -1058,6 +1068,10 @@ type Event_RolesChanged struct {
 	RolesChanged *RolesChanged `protobuf:"bytes,18,opt,name=roles_changed,json=rolesChanged,proto3,oneof"`
 }
 
+type Event_OperatorCounted struct {
+	OperatorCounted *OperatorCounted `protobuf:"bytes,19,opt,name=operator_counted,json=operatorCounted,proto3,oneof"`
+}
+
 func (*Event_Registered) isEvent_Event() {}
 
 func (*Event_SessionStarted) isEvent_Event() {}
@@ -1075,6 +1089,8 @@ func (*Event_ProfileUpdated) isEvent_Event() {}
 func (*Event_PasswordChanged) isEvent_Event() {}
 
 func (*Event_RolesChanged) isEvent_Event() {}
+
+func (*Event_OperatorCounted) isEvent_Event() {}
 
 type Registered struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1530,6 +1546,43 @@ func (x *RolesChanged) GetActorId() string {
 	return ""
 }
 
+// OperatorCounted: the roster counts this account among the operators.
+type OperatorCounted struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OperatorCounted) Reset() {
+	*x = OperatorCounted{}
+	mi := &file_stampede_account_v1_account_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OperatorCounted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OperatorCounted) ProtoMessage() {}
+
+func (x *OperatorCounted) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_account_v1_account_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OperatorCounted.ProtoReflect.Descriptor instead.
+func (*OperatorCounted) Descriptor() ([]byte, []int) {
+	return file_stampede_account_v1_account_proto_rawDescGZIP(), []int{24}
+}
+
 type State struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	User          *User                  `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
@@ -1539,13 +1592,17 @@ type State struct {
 	LockedUntilMs int64                  `protobuf:"varint,5,opt,name=locked_until_ms,json=lockedUntilMs,proto3" json:"locked_until_ms,omitempty"`
 	// The version at which what others see of the user last changed.
 	ChangedVersion int64 `protobuf:"varint,6,opt,name=changed_version,json=changedVersion,proto3" json:"changed_version,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// The version at which an operator was made one, or made one again; 0: no operator, or one from before this was kept.
+	OperatorVersion int64 `protobuf:"varint,7,opt,name=operator_version,json=operatorVersion,proto3" json:"operator_version,omitempty"`
+	// The roster counts them as of that version.
+	Counted       bool `protobuf:"varint,8,opt,name=counted,proto3" json:"counted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *State) Reset() {
 	*x = State{}
-	mi := &file_stampede_account_v1_account_proto_msgTypes[24]
+	mi := &file_stampede_account_v1_account_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1557,7 +1614,7 @@ func (x *State) String() string {
 func (*State) ProtoMessage() {}
 
 func (x *State) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_account_v1_account_proto_msgTypes[24]
+	mi := &file_stampede_account_v1_account_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1570,7 +1627,7 @@ func (x *State) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use State.ProtoReflect.Descriptor instead.
 func (*State) Descriptor() ([]byte, []int) {
-	return file_stampede_account_v1_account_proto_rawDescGZIP(), []int{24}
+	return file_stampede_account_v1_account_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *State) GetUser() *User {
@@ -1615,6 +1672,20 @@ func (x *State) GetChangedVersion() int64 {
 	return 0
 }
 
+func (x *State) GetOperatorVersion() int64 {
+	if x != nil {
+		return x.OperatorVersion
+	}
+	return 0
+}
+
+func (x *State) GetCounted() bool {
+	if x != nil {
+		return x.Counted
+	}
+	return false
+}
+
 type SessionState struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
 	FamilyId    string                 `protobuf:"bytes,1,opt,name=family_id,json=familyId,proto3" json:"family_id,omitempty"`
@@ -1628,7 +1699,7 @@ type SessionState struct {
 
 func (x *SessionState) Reset() {
 	*x = SessionState{}
-	mi := &file_stampede_account_v1_account_proto_msgTypes[25]
+	mi := &file_stampede_account_v1_account_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1640,7 +1711,7 @@ func (x *SessionState) String() string {
 func (*SessionState) ProtoMessage() {}
 
 func (x *SessionState) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_account_v1_account_proto_msgTypes[25]
+	mi := &file_stampede_account_v1_account_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1653,7 +1724,7 @@ func (x *SessionState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionState.ProtoReflect.Descriptor instead.
 func (*SessionState) Descriptor() ([]byte, []int) {
-	return file_stampede_account_v1_account_proto_rawDescGZIP(), []int{25}
+	return file_stampede_account_v1_account_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *SessionState) GetFamilyId() string {
@@ -1743,7 +1814,7 @@ const file_stampede_account_v1_account_proto_rawDesc = "" +
 	"\x03Get\"q\n" +
 	"\tUserReply\x125\n" +
 	"\arefusal\x18\x01 \x01(\v2\x1b.stampede.common.v1.RefusalR\arefusal\x12-\n" +
-	"\x04user\x18\x02 \x01(\v2\x19.stampede.account.v1.UserR\x04user\"\xd4\x05\n" +
+	"\x04user\x18\x02 \x01(\v2\x19.stampede.account.v1.UserR\x04user\"\xa7\x06\n" +
 	"\x05Event\x12\x13\n" +
 	"\x05at_ms\x18\x01 \x01(\x03R\x04atMs\x12A\n" +
 	"\n" +
@@ -1757,7 +1828,8 @@ const file_stampede_account_v1_account_proto_rawDesc = "" +
 	"\rlog_in_failed\x18\x0f \x01(\v2 .stampede.account.v1.LogInFailedH\x00R\vlogInFailed\x12N\n" +
 	"\x0fprofile_updated\x18\x10 \x01(\v2#.stampede.account.v1.ProfileUpdatedH\x00R\x0eprofileUpdated\x12Q\n" +
 	"\x10password_changed\x18\x11 \x01(\v2$.stampede.account.v1.PasswordChangedH\x00R\x0fpasswordChanged\x12H\n" +
-	"\rroles_changed\x18\x12 \x01(\v2!.stampede.account.v1.RolesChangedH\x00R\frolesChangedB\a\n" +
+	"\rroles_changed\x18\x12 \x01(\v2!.stampede.account.v1.RolesChangedH\x00R\frolesChanged\x12Q\n" +
+	"\x10operator_counted\x18\x13 \x01(\v2$.stampede.account.v1.OperatorCountedH\x00R\x0foperatorCountedB\a\n" +
 	"\x05event\"\x8c\x01\n" +
 	"\n" +
 	"Registered\x12\x14\n" +
@@ -1787,14 +1859,17 @@ const file_stampede_account_v1_account_proto_rawDesc = "" +
 	"\rpassword_hash\x18\x01 \x01(\tR\fpasswordHash\"Z\n" +
 	"\fRolesChanged\x12/\n" +
 	"\x05roles\x18\x01 \x03(\x0e2\x19.stampede.account.v1.RoleR\x05roles\x12\x19\n" +
-	"\bactor_id\x18\x02 \x01(\tR\aactorId\"\x91\x02\n" +
+	"\bactor_id\x18\x02 \x01(\tR\aactorId\"\x11\n" +
+	"\x0fOperatorCounted\"\xd6\x02\n" +
 	"\x05State\x12-\n" +
 	"\x04user\x18\x01 \x01(\v2\x19.stampede.account.v1.UserR\x04user\x12#\n" +
 	"\rpassword_hash\x18\x02 \x01(\tR\fpasswordHash\x12=\n" +
 	"\bsessions\x18\x03 \x03(\v2!.stampede.account.v1.SessionStateR\bsessions\x12$\n" +
 	"\x0efailed_log_ins\x18\x04 \x01(\x05R\ffailedLogIns\x12&\n" +
 	"\x0flocked_until_ms\x18\x05 \x01(\x03R\rlockedUntilMs\x12'\n" +
-	"\x0fchanged_version\x18\x06 \x01(\x03R\x0echangedVersion\"\x8f\x01\n" +
+	"\x0fchanged_version\x18\x06 \x01(\x03R\x0echangedVersion\x12)\n" +
+	"\x10operator_version\x18\a \x01(\x03R\x0foperatorVersion\x12\x18\n" +
+	"\acounted\x18\b \x01(\bR\acounted\"\x8f\x01\n" +
 	"\fSessionState\x12\x1b\n" +
 	"\tfamily_id\x18\x01 \x01(\tR\bfamilyId\x12\x1d\n" +
 	"\n" +
@@ -1822,7 +1897,7 @@ func file_stampede_account_v1_account_proto_rawDescGZIP() []byte {
 }
 
 var file_stampede_account_v1_account_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_stampede_account_v1_account_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_stampede_account_v1_account_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_stampede_account_v1_account_proto_goTypes = []any{
 	(Role)(0),                 // 0: stampede.account.v1.Role
 	(*User)(nil),              // 1: stampede.account.v1.User
@@ -1849,21 +1924,22 @@ var file_stampede_account_v1_account_proto_goTypes = []any{
 	(*ProfileUpdated)(nil),    // 22: stampede.account.v1.ProfileUpdated
 	(*PasswordChanged)(nil),   // 23: stampede.account.v1.PasswordChanged
 	(*RolesChanged)(nil),      // 24: stampede.account.v1.RolesChanged
-	(*State)(nil),             // 25: stampede.account.v1.State
-	(*SessionState)(nil),      // 26: stampede.account.v1.SessionState
-	(*commonpb.Refusal)(nil),  // 27: stampede.common.v1.Refusal
-	(*commonpb.Actor)(nil),    // 28: stampede.common.v1.Actor
+	(*OperatorCounted)(nil),   // 25: stampede.account.v1.OperatorCounted
+	(*State)(nil),             // 26: stampede.account.v1.State
+	(*SessionState)(nil),      // 27: stampede.account.v1.SessionState
+	(*commonpb.Refusal)(nil),  // 28: stampede.common.v1.Refusal
+	(*commonpb.Actor)(nil),    // 29: stampede.common.v1.Actor
 }
 var file_stampede_account_v1_account_proto_depIdxs = []int32{
 	0,  // 0: stampede.account.v1.User.roles:type_name -> stampede.account.v1.Role
 	0,  // 1: stampede.account.v1.Register.roles:type_name -> stampede.account.v1.Role
 	3,  // 2: stampede.account.v1.Register.session:type_name -> stampede.account.v1.Session
-	27, // 3: stampede.account.v1.Credentials.refusal:type_name -> stampede.common.v1.Refusal
+	28, // 3: stampede.account.v1.Credentials.refusal:type_name -> stampede.common.v1.Refusal
 	3,  // 4: stampede.account.v1.StartSession.session:type_name -> stampede.account.v1.Session
 	3,  // 5: stampede.account.v1.ChangePassword.session:type_name -> stampede.account.v1.Session
 	0,  // 6: stampede.account.v1.SetRoles.roles:type_name -> stampede.account.v1.Role
-	28, // 7: stampede.account.v1.SetRoles.actor:type_name -> stampede.common.v1.Actor
-	27, // 8: stampede.account.v1.UserReply.refusal:type_name -> stampede.common.v1.Refusal
+	29, // 7: stampede.account.v1.SetRoles.actor:type_name -> stampede.common.v1.Actor
+	28, // 8: stampede.account.v1.UserReply.refusal:type_name -> stampede.common.v1.Refusal
 	1,  // 9: stampede.account.v1.UserReply.user:type_name -> stampede.account.v1.User
 	16, // 10: stampede.account.v1.Event.registered:type_name -> stampede.account.v1.Registered
 	17, // 11: stampede.account.v1.Event.session_started:type_name -> stampede.account.v1.SessionStarted
@@ -1874,16 +1950,17 @@ var file_stampede_account_v1_account_proto_depIdxs = []int32{
 	22, // 16: stampede.account.v1.Event.profile_updated:type_name -> stampede.account.v1.ProfileUpdated
 	23, // 17: stampede.account.v1.Event.password_changed:type_name -> stampede.account.v1.PasswordChanged
 	24, // 18: stampede.account.v1.Event.roles_changed:type_name -> stampede.account.v1.RolesChanged
-	0,  // 19: stampede.account.v1.Registered.roles:type_name -> stampede.account.v1.Role
-	3,  // 20: stampede.account.v1.SessionStarted.session:type_name -> stampede.account.v1.Session
-	0,  // 21: stampede.account.v1.RolesChanged.roles:type_name -> stampede.account.v1.Role
-	1,  // 22: stampede.account.v1.State.user:type_name -> stampede.account.v1.User
-	26, // 23: stampede.account.v1.State.sessions:type_name -> stampede.account.v1.SessionState
-	24, // [24:24] is the sub-list for method output_type
-	24, // [24:24] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	25, // 19: stampede.account.v1.Event.operator_counted:type_name -> stampede.account.v1.OperatorCounted
+	0,  // 20: stampede.account.v1.Registered.roles:type_name -> stampede.account.v1.Role
+	3,  // 21: stampede.account.v1.SessionStarted.session:type_name -> stampede.account.v1.Session
+	0,  // 22: stampede.account.v1.RolesChanged.roles:type_name -> stampede.account.v1.Role
+	1,  // 23: stampede.account.v1.State.user:type_name -> stampede.account.v1.User
+	27, // 24: stampede.account.v1.State.sessions:type_name -> stampede.account.v1.SessionState
+	25, // [25:25] is the sub-list for method output_type
+	25, // [25:25] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_stampede_account_v1_account_proto_init() }
@@ -1902,6 +1979,7 @@ func file_stampede_account_v1_account_proto_init() {
 		(*Event_ProfileUpdated)(nil),
 		(*Event_PasswordChanged)(nil),
 		(*Event_RolesChanged)(nil),
+		(*Event_OperatorCounted)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1909,7 +1987,7 @@ func file_stampede_account_v1_account_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_stampede_account_v1_account_proto_rawDesc), len(file_stampede_account_v1_account_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   26,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
