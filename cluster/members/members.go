@@ -6,6 +6,7 @@ package members
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"stampede/actors/entity"
@@ -80,15 +81,7 @@ type View struct {
 
 // Find returns the member of that ID, or nil.
 func (v *View) Find(id string) *Member {
-	i, ok := slices.BinarySearchFunc(v.Members, id, func(m Member, id string) int {
-		switch {
-		case m.ID < id:
-			return -1
-		case m.ID > id:
-			return 1
-		}
-		return 0
-	})
+	i, ok := slices.BinarySearchFunc(v.Members, id, func(m Member, id string) int { return strings.Compare(m.ID, id) })
 	if !ok {
 		return nil
 	}
