@@ -84,7 +84,7 @@ func wire(c Config, t operation.Types) (*Gateway, error) {
 		operation.Options{Limits: c.Limits.Operation, Introspection: c.DevTools, Reporter: reporter{c.Logger}, Types: t},
 	)
 	g.handler, err = httpapi.New(httpapi.Config{
-		Engine: engine, Limits: c.Limits.HTTP, MaxCost: engine.MaxCost(), Identify: g.identify,
+		Engine: engine, Limits: c.Limits.HTTP, MaxCost: engine.MaxCost(), Identify: g.identify, Trusted: trusted,
 		AllowedOrigins: c.AllowedOrigins, TrustedProxies: c.TrustedProxies, Playground: g.playground(), Other: g.other(),
 		Logger: c.Logger, Clock: c.Clock,
 	})
@@ -129,6 +129,10 @@ func (c *Config) validate() error {
 
 // Handler is everything that the public listener serves.
 func (g *Gateway) Handler() http.Handler { return g.handler }
+
+// trusted callers are the shop's own people and machines: what they may ask for
+// in bulk is bounded by what the actors and the store take.
+func trusted(ctx context.Context) bool { return resolve.ScopeOf(ctx).IsStaff() }
 
 // other serves every path but /graphql.
 func (g *Gateway) other() http.Handler {

@@ -35,6 +35,12 @@ type cli struct {
 	Serve  serveCmd `cmd:"" help:"A node. Embedded store and broker unless --mongo and --kafka are given."`
 	Demo   demoCmd  `cmd:"" help:"A flash sale against a server of its own over HTTP, then the proof that nothing was oversold or lost."`
 	Bench  benchCmd `cmd:"" help:"The load generator alone, against any URL."`
+	Import struct {
+		Products importProductsCmd `cmd:"" help:"Make the shop's products what a file says: JSON Lines or CSV."`
+	} `cmd:"" help:"Bring a file into the shop."`
+	Export struct {
+		Products exportProductsCmd `cmd:"" help:"Write the shop's products in the formats that import reads."`
+	} `cmd:"" help:"Write what the shop has to a file."`
 	Config struct {
 		Check configCheckCmd `cmd:"" help:"Print the configuration that serve would run with, and all of its faults."`
 	} `cmd:"" help:"Look at the configuration."`

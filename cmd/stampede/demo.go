@@ -141,7 +141,7 @@ func speedOf(r *load.Report) proof.Speed {
 
 // watch runs the sale and shows how far it is.
 func (c *demoCmd) watch(ctx context.Context, one *sale.Sale, std streams) (*load.Report, error) {
-	shown := newProgress(std.err, c.Shoppers)
+	shown := newProgress(std.err, "shoppers served", "orders", c.Shoppers)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var watching sync.WaitGroup

@@ -10,10 +10,11 @@ import (
 	"github.com/schollz/progressbar/v3"
 )
 
-// progress shows how many shoppers were answered: a bar on a terminal, a line
+// progress shows how many of a number of things are done: a bar on a terminal, a line
 // every tenth elsewhere.
 type progress struct {
 	out   io.Writer
+	what  string
 	total int
 	bar   *progressbar.ProgressBar
 	tenth int
@@ -21,12 +22,13 @@ type progress struct {
 
 const progressEvery = 50 * time.Millisecond
 
-func newProgress(out io.Writer, total int) *progress {
-	p := &progress{out: out, total: total}
+// newProgress shows what is done, such as "shoppers served", in units such as "orders".
+func newProgress(out io.Writer, what, unit string, total int) *progress {
+	p := &progress{out: out, what: what, total: max(total, 1)}
 	if file, ok := out.(*os.File); ok && isTerminal(file) {
 		p.bar = progressbar.NewOptions(total,
-			progressbar.OptionSetWriter(out), progressbar.OptionSetDescription("shoppers served"), progressbar.OptionSetWidth(40),
-			progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString("orders"),
+			progressbar.OptionSetWriter(out), progressbar.OptionSetDescription(what), progressbar.OptionSetWidth(40),
+			progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString(unit),
 			progressbar.OptionSetPredictTime(false), progressbar.OptionThrottle(progressEvery))
 	}
 	return p
@@ -58,7 +60,7 @@ func (p *progress) show(n int) {
 	}
 	if tenth := n * 10 / p.total; tenth > p.tenth {
 		p.tenth = tenth
-		fmt.Fprintf(p.out, "shoppers served: %d %%\n", tenth*10)
+		fmt.Fprintf(p.out, "%s: %d %%\n", p.what, tenth*10)
 	}
 }
 

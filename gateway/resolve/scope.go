@@ -88,6 +88,9 @@ func NewFaultyScope(requestID string, err error) *Scope {
 	return &Scope{RequestID: requestID, fault: err}
 }
 
+// IsStaff reports a request by the shop's staff.
+func (s *Scope) IsStaff() bool { return s.viewer.IsStaff() }
+
 type scopeKey struct{}
 
 // WithScope puts the scope into a request's context.

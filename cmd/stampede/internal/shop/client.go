@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -29,12 +30,69 @@ type Client struct {
 	URL string
 	// Token is sent as the access token when not empty.
 	Token string
-	HTTP  *http.Client
+	// APIKey is sent as the API key when not empty.
+	APIKey string
+	HTTP   *http.Client
+	// Renew, if set, gets a new access token when the server says that the one
+	// it was sent is good no longer.
+	Renew func(ctx context.Context) (string, error)
+
+	// mu guards renewed.
+	mu sync.Mutex
+	// renewed is used in place of Token once it is set.
+	renewed string
+}
+
+// token is the newest one.
+func (c *Client) token() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.renewed != "" {
+		return c.renewed
+	}
+	return c.Token
+}
+
+// renew replaces the token that was refused, unless somebody has already.
+func (c *Client) renew(ctx context.Context, refused string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if have := c.renewed; have != "" && have != refused {
+		return nil
+	}
+	token, err := c.Renew(ctx)
+	if err != nil {
+		return fmt.Errorf("renew the access token: %w", err)
+	}
+	c.renewed = token
+	return nil
+}
+
+// Call sends a document, decodes its data into into, and repeats the call while
+// the server says: later. A token that has run out is renewed once.
+func (c *Client) Call(ctx context.Context, document string, variables map[string]any, into any) error {
+	used := c.token()
+	err := c.call(ctx, document, variables, into, nil)
+	var f *Fault
+	if c.Renew == nil || !errors.As(err, &f) || f.Extensions.Code != "UNAUTHENTICATED" {
+		return err
+	}
+	if err := c.renew(ctx, used); err != nil {
+		return err
+	}
+	return c.call(ctx, document, variables, into, nil)
 }
 
 // NewClient returns a client of the server at base.
 func NewClient(base, token string) *Client {
 	return &Client{URL: strings.TrimSuffix(base, "/"), Token: token, HTTP: &http.Client{Timeout: 15 * time.Second}}
+}
+
+// NewHTTP returns an HTTP client that keeps so many connections.
+func NewHTTP(connections int) *http.Client {
+	transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // the standard library's own
+	transport.MaxIdleConns, transport.MaxIdleConnsPerHost = connections, connections
+	return &http.Client{Timeout: 15 * time.Second, Transport: transport}
 }
 
 // errLater is an answer that asks to be asked again.
@@ -77,8 +135,11 @@ func (c *Client) once(ctx context.Context, body []byte, into any) error {
 		return err
 	}
 	request.Header.Set("content-type", "application/json")
-	if c.Token != "" {
-		request.Header.Set("authorization", "Bearer "+c.Token)
+	if c.APIKey != "" {
+		request.Header.Set("x-api-key", c.APIKey)
+	}
+	if token := c.token(); token != "" {
+		request.Header.Set("authorization", "Bearer "+token)
 	}
 	response, err := c.HTTP.Do(request)
 	if err != nil {

@@ -1,0 +1,378 @@
+package exchange
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"stampede/cmd/stampede/internal/shop"
+	"stampede/gateway/money"
+	"stampede/gateway/scalar"
+)
+
+// Importer makes the shop's products what a file says. What is so already is
+// left alone, so the same file again changes nothing.
+type Importer struct {
+	Caller Caller
+	// Run names this run in the keys of what has no name of its own.
+	Run string
+	// Concurrency is how many requests are sent at once.
+	Concurrency int
+	// DryRun only counts what would be done.
+	DryRun bool
+	// SetStock also sets the stock of SKUs that are there.
+	SetStock bool
+
+	done atomic.Int64
+
+	mu      sync.Mutex
+	summary Summary
+}
+
+// Summary is what came of an import. Refused counts products; Wrong lists the
+// first of them.
+type Summary struct {
+	Created   int `json:"created"`
+	Updated   int `json:"updated"`
+	Unchanged int `json:"unchanged"`
+	StockSet  int `json:"stockSet"`
+	Refused   int `json:"refused"`
+	Wrong     []*LineError
+}
+
+// Done is how many products have been dealt with so far.
+func (m *Importer) Done() int { return int(m.done.Load()) }
+
+// Import deals with all records. Its error is for what keeps it from going on;
+// what the shop refuses is in the summary.
+func (m *Importer) Import(ctx context.Context, records []*Record) (*Summary, error) {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(m.Concurrency)
+	for batch := range slices.Chunk(records, batchProducts) {
+		if ctx.Err() != nil {
+			break
+		}
+		group.Go(func() error {
+			err := m.batch(ctx, batch)
+			m.done.Add(int64(len(batch)))
+			return err
+		})
+	}
+	err := group.Wait()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	slices.SortFunc(m.summary.Wrong, func(a, b *LineError) int { return a.Line - b.Line })
+	return &m.summary, err
+}
+
+// item is one record and what the shop has of it.
+type item struct {
+	record *Record
+	there  *stored
+	change *change
+	// again: it was made by somebody else while we were making it.
+	again bool
+}
+
+func (m *Importer) batch(ctx context.Context, records []*Record) error {
+	items := make([]*item, len(records))
+	for i, r := range records {
+		items[i] = &item{record: r}
+	}
+	for try := range 3 {
+		if err := m.look(ctx, items); err != nil {
+			return err
+		}
+		if err := m.apply(ctx, items, try == 2); err != nil {
+			return err
+		}
+		items = slices.DeleteFunc(items, func(it *item) bool { return !it.again })
+		if len(items) == 0 {
+			break
+		}
+	}
+	return nil
+}
+
+func (m *Importer) look(ctx context.Context, items []*item) error {
+	slugs := make([]string, len(items))
+	for i, it := range items {
+		slugs[i] = it.record.Slug
+	}
+	fields := withoutStock
+	if m.SetStock {
+		fields = withStock
+	}
+	there, err := lookUp(ctx, m.Caller, slugs, fields)
+	if err != nil {
+		return err
+	}
+	for i, it := range items {
+		it.there, it.change, it.again = there[i], nil, false
+	}
+	return nil
+}
+
+func (m *Importer) apply(ctx context.Context, items []*item, last bool) error {
+	var creates, updates, settled []*item
+	for _, it := range items {
+		if it.there == nil {
+			if wrong := it.record.incomplete(); wrong != nil {
+				m.refuse(wrong)
+				continue
+			}
+			it.change = &change{input: it.record.creation()}
+			creates = append(creates, it)
+			continue
+		}
+		input, wrong, err := it.record.update(it.there)
+		switch {
+		case err != nil:
+			return err
+		case wrong != nil:
+			m.refuse(wrong)
+		case input == nil:
+			m.count(func(s *Summary) { s.Unchanged++ })
+			settled = append(settled, it)
+		default:
+			it.change = &change{input: input}
+			updates = append(updates, it)
+		}
+	}
+	if err := m.change(ctx, "createProduct", "CreateProductInput", creates, last, func(s *Summary) { s.Created++ }); err != nil {
+		return err
+	}
+	if err := m.change(ctx, "updateProduct", "UpdateProductInput", updates, last, func(s *Summary) { s.Updated++ }); err != nil {
+		return err
+	}
+	if !m.SetStock {
+		return nil
+	}
+	return m.setStock(ctx, append(settled, updates...))
+}
+
+// change sends the items' changes and counts those that were done.
+func (m *Importer) change(ctx context.Context, field, inputType string, items []*item, last bool, done func(*Summary)) error {
+	if !m.DryRun {
+		changes := make([]*change, len(items))
+		for i, it := range items {
+			changes[i] = it.change
+		}
+		if err := send(ctx, m.Caller, field, inputType, changes); err != nil {
+			return err
+		}
+	}
+	for _, it := range items {
+		switch refusals := it.change.refusals; {
+		case len(refusals) == 0:
+			m.count(done)
+		case !last && overtaken(refusals[0]):
+			it.again = true
+		default:
+			m.refuse(it.record.refused(refusals[0].Field, refusals[0].Message))
+		}
+	}
+	return nil
+}
+
+// overtaken reports that the product was made or changed by somebody else since
+// it was looked up: looking again shows what is still to be done.
+func overtaken(e shop.UserError) bool {
+	if len(e.Field) != 1 {
+		return false
+	}
+	switch e.Field[0] {
+	case "slug", "ifVersion":
+		return e.Code == "CONFLICT"
+	case "idempotencyKey":
+		return e.Code == "IDEMPOTENCY_MISMATCH"
+	}
+	return false
+}
+
+// setStock sets the stock of SKUs whose units on hand are not what the file says.
+func (m *Importer) setStock(ctx context.Context, items []*item) error {
+	type of struct {
+		it      *item
+		variant int
+	}
+	var changes []*change
+	var whose []of
+	for _, it := range items {
+		if it.again || it.change != nil && len(it.change.refusals) > 0 {
+			continue
+		}
+		for i := range it.record.Variants {
+			v := &it.record.Variants[i]
+			onHand, there := it.there.onHand(v.SKU)
+			if v.Stock == nil || !there || onHand == *v.Stock {
+				continue
+			}
+			changes = append(changes, &change{input: map[string]any{
+				"idempotencyKey": "import/" + m.Run + "/" + v.SKU, "sku": v.SKU, "onHand": *v.Stock, "reason": "import",
+			}})
+			whose = append(whose, of{it, i})
+		}
+	}
+	if !m.DryRun {
+		if err := send(ctx, m.Caller, "setStock", "SetStockInput", changes); err != nil {
+			return err
+		}
+	}
+	for i, one := range changes {
+		if len(one.refusals) == 0 {
+			m.count(func(s *Summary) { s.StockSet++ })
+			continue
+		}
+		m.refuse(whose[i].it.record.wrong(whose[i].variant, "stock of %s: %s", one.input["sku"], one.refusals[0].Message))
+	}
+	return nil
+}
+
+func (m *Importer) count(add func(*Summary)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	add(&m.summary)
+}
+
+func (m *Importer) refuse(e *LineError) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.summary.Refused++
+	if len(m.summary.Wrong) < maxListed {
+		m.summary.Wrong = append(m.summary.Wrong, e)
+	}
+}
+
+func (s *stored) onHand(sku string) (int64, bool) {
+	for i := range s.Variants {
+		if s.Variants[i].SKU == sku && s.Variants[i].Stock != nil {
+			return s.Variants[i].Stock.OnHand, true
+		}
+	}
+	return 0, false
+}
+
+// incomplete says what a product that is to be made lacks.
+func (r *Record) incomplete() *LineError {
+	switch {
+	case r.Name == nil:
+		return r.wrong(-1, "name must be given: the shop has no such product yet")
+	case len(r.Variants) == 0:
+		return r.wrong(-1, "variants must be given: the shop has no such product yet")
+	}
+	for i := range r.Variants {
+		if r.Variants[i].Price == nil {
+			return r.wrong(i, "variants.%d.price must be given: the shop has no such SKU yet", i)
+		}
+	}
+	return nil
+}
+
+// creation is the input that makes the product. Its key is the same in every
+// run, so a run that was cut off can be repeated.
+func (r *Record) creation() map[string]any {
+	input := map[string]any{"idempotencyKey": "import/" + r.Slug, "slug": r.Slug, "name": *r.Name, "published": or(r.Published, true)}
+	if text := filled(r.Description); text != nil {
+		input["description"] = *text
+	}
+	if text := filled(r.ImageURL); text != nil {
+		input["imageUrl"] = *text
+	}
+	variants := make([]map[string]any, len(r.Variants))
+	for i := range r.Variants {
+		variants[i] = r.Variants[i].input(true)
+	}
+	input["variants"] = variants
+	return input
+}
+
+func (v *Variant) input(fresh bool) map[string]any {
+	input := map[string]any{"sku": v.SKU, "price": map[string]any{"amount": v.Price.Amount, "currency": v.Price.Currency}}
+	if text := filled(v.Name); text != nil {
+		input["name"] = *text
+	}
+	if len(v.Attributes) > 0 {
+		input["attributes"] = v.Attributes
+	}
+	if fresh && v.Stock != nil {
+		input["initialStock"] = *v.Stock
+	}
+	return input
+}
+
+// update is the input that makes the product what the record says; nil when it is.
+func (r *Record) update(there *stored) (input map[string]any, wrong *LineError, err error) {
+	have, err := there.record()
+	if err != nil {
+		return nil, nil, err
+	}
+	input = map[string]any{}
+	if r.Name != nil && *r.Name != *have.Name {
+		input["name"] = *r.Name
+	}
+	if r.Description != nil && *r.Description != or(have.Description, "") {
+		input["description"] = *r.Description
+	}
+	if r.ImageURL != nil && *r.ImageURL != or(have.ImageURL, "") {
+		input["imageUrl"] = *r.ImageURL
+	}
+	if r.Published != nil && *r.Published != *have.Published {
+		input["published"] = *r.Published
+	}
+	if len(r.Variants) > 0 {
+		variants, same, wrong := r.merged(have)
+		if wrong != nil {
+			return nil, wrong, nil
+		}
+		if !same {
+			input["variants"] = variants
+		}
+	}
+	if len(input) == 0 {
+		return nil, nil, nil
+	}
+	input["id"], input["ifVersion"] = there.ID, there.Version
+	return input, nil, nil
+}
+
+// merged are the record's variants, with what it does not say as it is.
+func (r *Record) merged(have *Record) (variants []map[string]any, same bool, wrong *LineError) {
+	same = len(r.Variants) == len(have.Variants)
+	for i := range r.Variants {
+		v := r.Variants[i]
+		at := slices.IndexFunc(have.Variants, func(o Variant) bool { return o.SKU == v.SKU })
+		if at < 0 {
+			if v.Price == nil {
+				return nil, false, r.wrong(i, "variants.%d.price must be given: the product has no such SKU yet", i)
+			}
+			same = false
+			variants = append(variants, v.input(true))
+			continue
+		}
+		old := &have.Variants[at]
+		if v.Name == nil {
+			v.Name = old.Name
+		}
+		if v.Price == nil {
+			v.Price = old.Price
+		}
+		if v.Attributes == nil {
+			v.Attributes = old.Attributes
+		}
+		same = same && at == i && or(v.Name, "") == or(old.Name, "") && v.Price.equal(old.Price) && bytes.Equal(v.Attributes, old.Attributes)
+		variants = append(variants, v.input(false))
+	}
+	return variants, same, nil
+}
+
+// equal reports the same amount, however it is written.
+func (p *Price) equal(other *Price) bool {
+	a, wrongA := money.Parse(scalar.Decimal(p.Amount), p.Currency)
+	b, wrongB := money.Parse(scalar.Decimal(other.Amount), other.Currency)
+	return wrongA == nil && wrongB == nil && a.GetMinorUnits() == b.GetMinorUnits() && p.Currency == other.Currency
+}
