@@ -18,6 +18,8 @@ import (
 // the core before it returns.
 type host interface {
 	now() time.Time
+	// fit is nil while the node may decide: while no other node can be the owner.
+	fit() error
 	// commit writes the record; then core.committed(rec.Seq, err).
 	commit(rec *Record)
 	// ask puts the question, after the delay; then core.heard(ask.Key, …).
@@ -72,11 +74,12 @@ type core[S any, E proto.Message] struct {
 	paused     bool      // no follow-up before resume or a change
 	watchers   []watcher // kept aside until the version is above theirs
 
-	wakeAt    time.Time
-	notBefore time.Time                    // no tick before: the last one was due and changed nothing
-	idleTicks int                          // of those in a row
-	since     struct{ records, bytes int } // since the last snapshot
-	last      int                          // bytes of the last snapshot
+	wakeAt          time.Time
+	notBefore       time.Time                    // no tick before: the last one was due and changed nothing
+	idleTicks       int                          // of those in a row
+	since           struct{ records, bytes int } // since the last snapshot
+	last            int                          // bytes of the last snapshot
+	snapshotVersion uint64                       // of the last snapshot; 0: none is known of
 
 	draining  bool
 	impatient bool  // draining, and not waiting for parked calls any more

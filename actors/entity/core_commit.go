@@ -165,6 +165,7 @@ func (c *core[S, E]) snapshotDue(next int) bool {
 func (c *core[S, E]) saveSnapshot(state proto.Message) {
 	c.last = proto.Size(state)
 	c.since.records, c.since.bytes = 0, 0
+	c.snapshotVersion = c.durable
 	c.host.snapshot(Snapshot{Kind: c.addr.Kind, ID: c.addr.ID, Seq: c.seq, Version: c.durable}, state)
 }
 

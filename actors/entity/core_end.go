@@ -31,10 +31,11 @@ func (c *core[S, E]) wakesWithin(d time.Duration) bool {
 
 // drain finishes what was accepted, with what it takes of others, and ends the
 // activation then. Called again it does not wait for others any more, only for
-// what is being written.
-func (c *core[S, E]) drain() {
+// what is being written; nor does one that is in a hurry, because another node
+// is to take over.
+func (c *core[S, E]) drain(hurry bool) {
 	if c.ended == nil {
-		c.impatient = c.draining
+		c.impatient = c.draining || hurry
 		c.draining = true
 		c.dropWatchers()
 		c.guard(c.settle)
@@ -52,6 +53,23 @@ func (c *core[S, E]) leave() {
 		c.saveSnapshot(c.kind.Snapshot(c.state))
 	}
 	c.finish(nil)
+}
+
+// unfit decides nothing any more: what is in memory may be old, for another
+// node may have become the owner. What is being written is waited for, because
+// its callers are owed the truth; everyone else is told to ask again.
+func (c *core[S, E]) unfit(err error) {
+	err = fmt.Errorf("%w: %w", ErrUnavailable, err)
+	for _, k := range append(c.waiting, c.todo...) {
+		if k.to != nil {
+			c.unanswered--
+		}
+		k.refuse(err)
+	}
+	c.waiting, c.todo = nil, nil
+	if c.flying == nil {
+		c.fail(err)
+	}
 }
 
 // fail ends the activation: what it has in memory is not the truth any more.

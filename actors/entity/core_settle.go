@@ -12,6 +12,10 @@ import (
 // follow-ups start, the timer is set. What does not fit the record is decided
 // when the record has left.
 func (c *core[S, E]) settle() {
+	if err := c.host.fit(); err != nil {
+		c.unfit(err)
+		return
+	}
 	for c.ended == nil && !c.full() {
 		if len(c.todo) > 0 {
 			c.decideTodo()

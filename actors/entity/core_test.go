@@ -30,6 +30,7 @@ type bench struct {
 	limits   Limits
 	core     *core[till, *commonpb.Money]
 	clock    time.Time
+	unfit    error
 	records  []*Record
 	asked    []Ask
 	woken    []time.Time
@@ -70,6 +71,7 @@ func newBench(t *testing.T, change func(*bench)) *bench {
 }
 
 func (b *bench) now() time.Time                       { return b.clock }
+func (b *bench) fit() error                           { return b.unfit }
 func (b *bench) commit(rec *Record)                   { b.records = append(b.records, rec) }
 func (b *bench) ask(a Ask, _ string, _ time.Duration) { b.asked = append(b.asked, a) }
 func (b *bench) wake(at time.Time)                    { b.woken = append(b.woken, at) }
@@ -154,7 +156,7 @@ func TestPanicBesideADecision(t *testing.T) {
 				b.limits.SnapshotOnPassivationRecords = 0
 				b.kind.Snapshot = func(*till) proto.Message { boom(); return nil }
 			},
-			func(b *bench) { b.core.drain() },
+			func(b *bench) { b.core.drain(false) },
 		},
 		"an answer that does not come": {
 			func(b *bench) {
@@ -293,7 +295,7 @@ func TestAskThatFailsForGood(t *testing.T) {
 func TestDrainFinishesWhatWasAccepted(t *testing.T) {
 	b := newBench(t, nil)
 	b.receive("a", 1, "ASK")
-	b.core.drain()
+	b.core.drain(false)
 	b.receive("b", 1, "EUR")
 	b.only("b", ErrRetry)
 	if len(b.ends) > 0 {
@@ -309,8 +311,8 @@ func TestDrainFinishesWhatWasAccepted(t *testing.T) {
 	b = newBench(t, nil)
 	b.receive("a", 1, "ASK")
 	b.receive("c", 1, "EUR")
-	b.core.drain()
-	b.core.drain()
+	b.core.drain(false)
+	b.core.drain(false)
 	if len(b.ends) > 0 {
 		t.Fatal("ended with a write under way")
 	}
@@ -328,13 +330,13 @@ func TestDrainAndFollowUps(t *testing.T) {
 		b.kind.Pending = func(*till) []Ask { return []Ask{{Key: "k", Kind: "till", ID: "b"}} }
 	}
 	b := newBench(t, pending)
-	b.core.drain()
+	b.core.drain(false)
 	if len(b.ends) != 1 {
 		t.Error("an activation nobody waits for stays for its follow-up: its successor has it too")
 	}
 	b = newBench(t, pending)
 	b.receive("a", 1, "WAIT")
-	b.core.drain()
+	b.core.drain(false)
 	if len(b.ends) != 0 || len(b.asked) != 1 {
 		t.Errorf("ended %v, asked %d times", b.ends, len(b.asked))
 	}
@@ -389,5 +391,77 @@ func TestSnapshotThatPanicsIsAsGoodAsNone(t *testing.T) {
 	c := newCore(b.kind, b.core.addr, &b.limits, host(b))
 	if err := c.recoverFrom(t.Context(), damaged{b.records}); err != nil || c.state.sum != 21 || c.seq != 3 {
 		t.Errorf("recovered %d of record %d: %v", c.state.sum, c.seq, err)
+	}
+}
+
+// An unfit node answers neither reads nor writes, whatever they were waiting
+// for; only what was written before tells its callers so.
+func TestUnfitNodeDecidesNothing(t *testing.T) {
+	lapsed := errors.New("lease lapsed")
+	for name, c := range map[string]struct {
+		before, after func(*bench)
+		refused       []string
+	}{
+		"a write":    {func(*bench) {}, func(b *bench) { b.receive("a", 1, "EUR") }, []string{"a"}},
+		"a deadline": {func(*bench) {}, func(b *bench) { b.core.tick() }, nil},
+		"what waited for a change": {
+			func(b *bench) { b.receive("a", 1, "WAIT") }, func(b *bench) { b.receive("b", 200, "EUR") }, []string{"a", "b"},
+		},
+		"what waited for an answer": {
+			func(b *bench) { b.receive("a", 1, "ASK") }, func(b *bench) { b.core.heard("other", &commonpb.Money{}, nil) }, []string{"a"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, nil)
+			c.before(b)
+			b.unfit = lapsed
+			c.after(b)
+			for _, name := range c.refused {
+				b.only(name, ErrUnavailable)
+				b.only(name, lapsed)
+			}
+			if len(b.records) != 0 || len(b.ends) != 1 || !errors.Is(b.ends[0], lapsed) {
+				t.Errorf("%d records, ends %v", len(b.records), b.ends)
+			}
+		})
+	}
+}
+
+// A write in flight when the node becomes unfit is answered with what became
+// of it; what was decided meanwhile is not written any more.
+func TestUnfitWithAWriteInFlight(t *testing.T) {
+	b := newBench(t, nil)
+	b.receive("flying", 1, "EUR")
+	b.receive("filling", 1, "EUR")
+	b.unfit = errors.New("lease lapsed")
+	b.receive("late", 1, "EUR")
+	b.only("late", ErrUnavailable)
+	if len(b.ends) != 0 {
+		t.Fatal("it ended with a write in flight")
+	}
+	b.written()
+	b.only("flying", nil)
+	b.only("filling", ErrUnavailable)
+	if len(b.records) != 1 || len(b.ends) != 1 {
+		t.Errorf("%d records, ends %v", len(b.records), b.ends)
+	}
+}
+
+// An actor that another node waits for does not wait for others.
+func TestDrainInAHurry(t *testing.T) {
+	b := newBench(t, nil)
+	b.receive("parked", 1, "WAIT")
+	b.receive("asking", 1, "ASK")
+	b.receive("written", 1, "EUR")
+	b.core.drain(true)
+	if len(b.ends) != 0 {
+		t.Fatal("it left without its write")
+	}
+	b.written()
+	b.only("written", nil)
+	b.only("parked", ErrRetry)
+	b.only("asking", ErrRetry)
+	if len(b.ends) != 1 || b.ends[0] != nil {
+		t.Errorf("ends %v", b.ends)
 	}
 }

@@ -41,6 +41,7 @@ type hostAdapter struct {
 }
 
 func (h *hostAdapter) now() time.Time                               { return h.Now() }
+func (h *hostAdapter) fit() error                                   { return nil }
 func (h *hostAdapter) commit(rec *Record)                           { h.Commit(rec) }
 func (h *hostAdapter) ask(a Ask, trace string, after time.Duration) { h.Ask(a, trace, after) }
 func (h *hostAdapter) wake(at time.Time)                            { h.Wake(at) }
@@ -66,7 +67,7 @@ func NewTestCore[S any, E proto.Message](kind *Kind[S, E], addr Address, limits 
 	a.recommitF, a.resumeF, a.gatheredF = c.recommit, c.resume, c.gathered
 	return &TestCore{
 		Recover: func(ctx context.Context, store Store) error { return c.recoverFrom(ctx, store) },
-		Begin:   c.begin, Receive: c.receive, Committed: c.committed, Heard: c.heard, Tick: c.tick, Passivate: c.passivate, Drain: c.drain,
+		Begin:   c.begin, Receive: c.receive, Committed: c.committed, Heard: c.heard, Tick: c.tick, Passivate: c.passivate, Drain: func() { c.drain(false) },
 		State:   func() proto.Message { return kind.Snapshot(c.state) },
 		Version: func() uint64 { return c.version },
 		Durable: func() uint64 { return c.durable },

@@ -13,6 +13,13 @@ import (
 
 func (a *activation[S, E]) now() time.Time { return a.rt.Clock() }
 
+func (a *activation[S, E]) fit() error {
+	if a.rt.Fit == nil {
+		return nil
+	}
+	return a.rt.Fit()
+}
+
 func (a *activation[S, E]) commit(rec *Record) {
 	written := make(chan committed, 1)
 	a.written = written

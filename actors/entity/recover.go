@@ -46,6 +46,7 @@ func (c *core[S, E]) restore(ctx context.Context, store Store, stream string) er
 	if state, err := c.restored(snap.State); err == nil {
 		c.state, c.seq, c.version = state, snap.Seq, snap.Version
 		c.since.records, c.since.bytes, c.last = 0, 0, len(snap.State)
+		c.snapshotVersion = snap.Version
 	}
 	return nil
 }

@@ -27,7 +27,24 @@ type Passivate struct{}
 
 // Drain asks an actor to finish what it has accepted, to refuse what comes, and
 // to end.
-type Drain struct{}
+type Drain struct {
+	// Hurry: it waits for what is being written and for nothing else, because its
+	// successor waits for it. Whoever is left unanswered asks the successor.
+	Hurry bool
+}
+
+// Inspect asks an actor how it is. It is answered from the actor's mailbox.
+type Inspect struct{ Answer func(Condition) }
+
+// Condition is how an activation is.
+type Condition struct {
+	// Version is the newest event that is durable, SnapshotVersion that of the
+	// newest snapshot which the activation knows of (0: none).
+	Version, SnapshotVersion uint64
+	// Mailbox is how many messages wait, Unanswered how many requests were taken
+	// in and not answered yet.
+	Mailbox, Unanswered int
+}
 
 type askKey struct{}
 

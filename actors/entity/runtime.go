@@ -25,6 +25,10 @@ type Runtime struct {
 	Clock  func() time.Time
 	Logger *slog.Logger
 	Limits Limits
+	// Fit, if set, is nil while the node may decide, that is, while no other one
+	// can have become the owner of what it has in memory. It is asked before
+	// everything that an actor decides, so it is cheap.
+	Fit func() error
 	// Metrics counts what the node's actors do.
 	Metrics *Metrics
 
@@ -146,7 +150,9 @@ func (a *activation[S, E]) Receive(ctx actor.Context) {
 	case *Passivate:
 		a.passivate()
 	case *Drain:
-		a.drain()
+		a.drain(m.Hurry)
+	case *Inspect:
+		m.Answer(a.condition())
 	case *actor.Started:
 		a.start(ctx)
 	case *actor.Stopping:
@@ -200,14 +206,21 @@ func (a *activation[S, E]) passivate() {
 
 // drain lets an actor finish, and hurries it when it takes too long; one that
 // refuses everything has nothing to finish.
-func (a *activation[S, E]) drain() {
+func (a *activation[S, E]) drain(hurry bool) {
 	if a.core.ended != nil {
 		a.end(nil)
 		return
 	}
-	a.core.drain()
+	a.core.drain(hurry)
 	if a.core.ended == nil && !a.core.impatient {
 		a.patience = time.AfterFunc(a.rt.Limits.StopFor, func() { a.tell(&Drain{}) })
+	}
+}
+
+func (a *activation[S, E]) condition() Condition {
+	return Condition{
+		Version: a.core.durable, SnapshotVersion: a.core.snapshotVersion,
+		Mailbox: a.box.UserMessageCount(), Unanswered: a.core.unanswered,
 	}
 }
 
