@@ -2,8 +2,9 @@
 // path, passivation and drain, on protoactor-go's actor system. It knows
 // addresses and messages, not kinds or databases.
 //
-// Today's cluster is one node. What several need stands behind directory: who
-// owns an address, and how a request gets there.
+// A node is a cluster of one (NewNode), or a member of one of many (NewMember):
+// then rendezvous hashing over the newest view of its members says who owns an
+// address, a request goes there, and actors move in order when the view changes.
 package cluster
 
 import (
@@ -36,6 +37,8 @@ type Options struct {
 	MaxInFlight int
 	// AttemptFor is how long one attempt waits before the request is sent again.
 	AttemptFor time.Duration
+	// RemoteAttemptFor is AttemptFor where another node is asked.
+	RemoteAttemptFor time.Duration
 	// CallFor bounds a call whose context has no deadline.
 	CallFor time.Duration
 	// PassivateAfter is how long an actor stays in memory without a request.
@@ -51,12 +54,13 @@ type Options struct {
 // DefaultOptions fit one node of a few cores.
 func DefaultOptions() Options {
 	return Options{
-		MaxInFlight:    16384,
-		AttemptFor:     2 * time.Second,
-		CallFor:        10 * time.Second,
-		PassivateAfter: time.Minute,
-		MaxActive:      200_000,
-		SweepEvery:     time.Second,
+		MaxInFlight:      16384,
+		AttemptFor:       2 * time.Second,
+		RemoteAttemptFor: time.Second,
+		CallFor:          10 * time.Second,
+		PassivateAfter:   time.Minute,
+		MaxActive:        200_000,
+		SweepEvery:       time.Second,
 	}
 }
 
@@ -64,6 +68,7 @@ func DefaultOptions() Options {
 type Node struct {
 	system   *actor.ActorSystem
 	actors   *placement
+	peers    *peers // nil in a cluster of one
 	ports    map[string]Caller
 	options  Options
 	logger   *slog.Logger
@@ -74,18 +79,25 @@ type Node struct {
 	stop     context.CancelFunc
 	sweeper  sync.WaitGroup
 	shutdown sync.Once
+	halt     sync.Once
 }
 
 // NewNode starts a cluster of one that hosts the given kinds. Ports are what
 // can be asked like an actor but is none, by kind, e.g. "payment".
 func NewNode(logger *slog.Logger, kinds []entity.Spawner, ports map[string]Caller, o Options) *Node {
+	n := newNode(logger, kinds, ports, o)
+	n.begin()
+	return n
+}
+
+// newNode makes a node that does nothing by itself before begin.
+func newNode(logger *slog.Logger, kinds []entity.Spawner, ports map[string]Caller, o Options) *Node {
 	system := actor.NewActorSystemWithConfig(actor.Configure(
 		actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return logger.With("in", "actors") }),
 		// A dead letter is ordinary here: the caller sends its request again.
 		actor.WithDeadLetterThrottleCount(0),
 		actor.WithDeadLetterRequestLogging(false),
 	))
-	ctx, stop := context.WithCancel(context.Background())
 	// A request to an actor that has just ended is not left to its caller's patience.
 	system.EventStream.Subscribe(func(event any) {
 		if letter, ok := event.(*actor.DeadLetterEvent); ok {
@@ -94,9 +106,13 @@ func NewNode(logger *slog.Logger, kinds []entity.Spawner, ports map[string]Calle
 			}
 		}
 	})
-	n := &Node{system: system, actors: newPlacement(system, kinds, 2*o.MaxActive), ports: ports, options: o, logger: logger, stop: stop, waiters: sync.Pool{New: newWaiter}}
+	return &Node{system: system, actors: newPlacement(system, kinds, 2*o.MaxActive), ports: ports, options: o, logger: logger, waiters: sync.Pool{New: newWaiter}}
+}
+
+func (n *Node) begin() {
+	ctx, stop := context.WithCancel(context.Background())
+	n.stop = stop
 	n.sweeper.Go(func() { n.sweep(ctx) })
-	return n
 }
 
 // Call implements Caller.
@@ -121,39 +137,59 @@ func (n *Node) Call(ctx context.Context, to entity.Address, cmd proto.Message) (
 	if !ok {
 		deadline = time.Now().Add(wait + n.options.CallFor)
 	}
-	var lastErr error
+	var trouble trouble
 	for try := 1; ; try++ {
 		reply, err := n.attempt(ctx, to, cmd, deadline)
 		if err == nil || !again(err) {
+			n.recovered(&trouble, err)
 			return reply, err
 		}
-		lastErr = err
-		if wait := backoff(try); time.Until(deadline) < wait || !sleep(ctx, wait) {
-			return nil, fmt.Errorf("%s %s after %d attempts: %w", to.Kind, to.ID, try, lastErr)
+		if wait := n.troubled(&trouble, try, err); time.Until(deadline) < wait || !sleep(ctx, wait) {
+			return nil, fmt.Errorf("%s %s after %d attempts: %w", to.Kind, to.ID, try, err)
 		}
 	}
 }
 
 // again reports whether the request path itself tries again: not when the
-// actor or the node has too much to do already, for that makes more of it, and
-// not when the node is leaving, for it does not come back.
+// actor or the node has too much to do already, for that makes more of it; not
+// when the node is leaving or may not decide, or nobody can, for that does not
+// pass soon; and not when the owner does not know the command.
 func again(err error) bool {
-	return entity.Retryable(err) && !errors.Is(err, entity.ErrOverloaded) && !errors.Is(err, errDeadline) && !errors.Is(err, errDraining)
+	if !entity.Retryable(err) {
+		return false
+	}
+	for _, final := range []error{entity.ErrOverloaded, errDeadline, errDraining, errUnfit, errNoOwner, errUnknownCommand} {
+		if errors.Is(err, final) {
+			return false
+		}
+	}
+	return true
 }
 
 // errDeadline: the caller's own time is up, or the caller has gone.
 var errDeadline = fmt.Errorf("%w: the caller's deadline has passed", entity.ErrTimeout)
 
-// attempt sends the request once and waits for the answer.
+// attempt sends the request once, to whoever owns the actor now, and waits for
+// the answer.
 func (n *Node) attempt(ctx context.Context, to entity.Address, cmd proto.Message, deadline time.Time) (proto.Message, error) {
-	pid, err := n.actors.locate(to)
-	if err != nil {
-		return nil, err
-	}
 	w := n.waiters.Get().(*waiter)
 	t := &ticket{waiter: w}
-	n.system.Root.Send(pid, &entity.Request{Command: cmd, Trace: entity.TraceFrom(ctx), Answer: t})
-	w.timer.Reset(max(0, min(entity.WaitOf(ctx)+n.options.AttemptFor, time.Until(deadline))))
+	wait := entity.WaitOf(ctx)
+	within := min(wait+n.options.AttemptFor, time.Until(deadline))
+	var sent remoteCall
+	owner, err := n.elsewhere(to)
+	switch {
+	case err != nil:
+	case owner == nil:
+		err = n.actors.deliver(to, &entity.Request{Command: cmd, Trace: entity.TraceFrom(ctx), Answer: t})
+	default:
+		within = min(wait+n.options.RemoteAttemptFor, within)
+		sent, err = owner.call(ctx, to, cmd, within, t)
+	}
+	if err != nil {
+		return n.done(w, answer{err: err})
+	}
+	w.timer.Reset(max(0, within))
 	err = entity.ErrTimeout
 	select {
 	case a := <-w.answers:
@@ -165,6 +201,7 @@ func (n *Node) attempt(ctx context.Context, to entity.Address, cmd proto.Message
 			err = errDeadline
 		}
 	}
+	sent.forget()
 	if t.used.Swap(true) {
 		// The answer came at the last moment: it is here, or about to be.
 		return n.done(w, <-w.answers)
@@ -214,12 +251,20 @@ func (t *ticket) Answer(reply proto.Message, err error) {
 // Active is the number of actors in memory, by kind.
 func (n *Node) Active() map[string]int { return n.actors.count() }
 
-// Close drains the node: no new activations, every actor finishes what it has
-// begun and ends. It returns when all have, or when ctx is done.
+// Close drains the node. In a cluster of one: no new activations, every actor
+// finishes what it has begun and ends. A member of many hands its actors over
+// first, goes on answering its callers by asking their new owners until no call
+// is open, and leaves. It returns when all is done, or when ctx is.
 func (n *Node) Close(ctx context.Context) error {
 	n.stop()
 	n.sweeper.Wait()
+	var left error
+	n.shutdown.Do(func() {
+		if n.peers != nil {
+			left = n.peers.leave(ctx)
+		}
+	})
 	err := n.actors.drain(ctx)
-	n.shutdown.Do(n.system.Shutdown)
-	return err
+	n.halt.Do(n.system.Shutdown)
+	return errors.Join(left, err)
 }

@@ -70,6 +70,7 @@ type disk struct {
 	hold      bool
 	fate      func(rec *entity.Record) error // nil: written
 	writes    int
+	delay     func() time.Duration // of a write; nil: none
 }
 
 func newDisk() *disk {
@@ -93,6 +94,15 @@ func (d *disk) Commit(rec *entity.Record, done func(error)) {
 			d.writes++
 		}
 		go done(err)
+	}
+	if d.delay != nil {
+		go func() {
+			time.Sleep(d.delay()) //nolint:forbidigo // in a synctest bubble
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			write()
+		}()
+		return
 	}
 	if d.hold {
 		d.held = append(d.held, write)

@@ -11,7 +11,7 @@ import (
 // drainPoll is how often drain looks whether all actors have ended.
 const drainPoll = 5 * time.Millisecond
 
-// drain refuses new activations, tells every actor to finish, and waits. Those
+// drain is how a cluster of one ends. It refuses new activations, tells every actor to finish, and waits. Those
 // that ask others come first: what they have accepted, they finish with the
 // others' help. When ctx ends, what is left is stopped with whatever it has open.
 func (p *placement) drain(ctx context.Context) error {

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"strconv"
@@ -28,6 +29,8 @@ type placement struct {
 	shards   [placementShards]shard
 	seed     maphash.Seed
 	sequence atomic.Uint64
+	// peers are asked before an actor is started; nil in a cluster of one.
+	peers *peers
 	// clock is the sweeper's count of rounds: cheaper to note than the time.
 	clock atomic.Int64
 }
@@ -48,6 +51,9 @@ type shard struct {
 type activation struct {
 	pid  *actor.PID
 	used atomic.Int64 // the placement's clock when it was last asked for
+	gone atomic.Bool  // it has ended
+	// then is what is to be done when it has ended; the shard's lock guards it.
+	then []func()
 }
 
 func newPlacement(system *actor.ActorSystem, kinds []entity.Spawner, most int) *placement {
@@ -65,12 +71,48 @@ func (p *placement) shard(addr entity.Address) *shard {
 	return &p.shards[maphash.Comparable(p.seed, addr)%placementShards]
 }
 
+// deliver hands a request to the actor, and starts the actor if it is not in
+// memory. What cannot be handed over now, because another node may have the
+// actor, waits until it can.
+func (p *placement) deliver(addr entity.Address, req *entity.Request) error {
+	pid, err := p.locate(addr)
+	if err == nil {
+		p.system.Root.Send(pid, req)
+		return nil
+	}
+	if errors.Is(err, errHeld) {
+		return p.peers.claims.hold(addr, req)
+	}
+	return err
+}
+
+// admitted starts an actor that no other node has by the view, and hands it
+// what has waited.
+func (p *placement) admitted(addr entity.Address, waiting []*entity.Request, view uint64) {
+	pid, err := p.start(addr, view)
+	for _, req := range waiting {
+		switch {
+		case err == nil:
+			p.system.Root.Send(pid, req)
+		case errors.Is(err, errHeld): // a newer view has come in between
+			if err := p.peers.claims.hold(addr, req); err != nil {
+				req.Answer.Answer(nil, err)
+			}
+		default:
+			req.Answer.Answer(nil, err)
+		}
+	}
+}
+
 // locate returns the actor's process, and starts the actor if it is not in memory.
-func (p *placement) locate(addr entity.Address) (*actor.PID, error) {
+func (p *placement) locate(addr entity.Address) (*actor.PID, error) { return p.start(addr, 0) }
+
+// start is locate, when all others have been asked by the view.
+func (p *placement) start(addr entity.Address, view uint64) (*actor.PID, error) {
 	a := p.find(addr)
 	if a == nil {
 		var err error
-		if a, err = p.activate(addr); err != nil {
+		if a, err = p.activate(addr, view); err != nil {
 			return nil, err
 		}
 	}
@@ -83,10 +125,13 @@ func (p *placement) locate(addr entity.Address) (*actor.PID, error) {
 // journal has an end that it has not read, it passivates, and its successor
 // reads it.
 func (p *placement) wake(addr entity.Address) error {
-	if p.find(addr) != nil {
+	if p.find(addr) != nil || p.peers != nil && !p.peers.owns(addr) {
 		return nil
 	}
 	_, err := p.locate(addr)
+	if errors.Is(err, errHeld) {
+		return p.peers.claims.hold(addr, nil)
+	}
 	return err
 }
 
@@ -100,12 +145,12 @@ func (p *placement) find(addr entity.Address) *activation {
 // errDraining: this node starts no more actors of the kind, and will not again.
 var errDraining = fmt.Errorf("%w: the node is draining", entity.ErrRetry)
 
-func (p *placement) activate(addr entity.Address) (*activation, error) {
+func (p *placement) activate(addr entity.Address, view uint64) (*activation, error) {
 	kind, ok := p.kinds[addr.Kind]
 	if !ok {
 		return nil, fmt.Errorf("%w: %q", entity.ErrUnknownKind, addr.Kind)
 	}
-	if p.total() >= p.most {
+	if p.full() {
 		return nil, fmt.Errorf("%w: the node has %d actors in memory", entity.ErrOverloaded, p.most)
 	}
 	s := p.shard(addr)
@@ -116,6 +161,12 @@ func (p *placement) activate(addr entity.Address) (*activation, error) {
 	}
 	if kind.closed.Load() {
 		return nil, errDraining
+	}
+	if p.peers != nil {
+		if err := p.peers.admit(addr, view); err != nil {
+			return nil, err
+		}
+		p.peers.metrics.activated(addr.Kind)
 	}
 	a := &activation{}
 	name := addr.Kind + "/" + addr.ID + "$" + strconv.FormatUint(p.sequence.Add(1), 36)
@@ -133,11 +184,32 @@ func (p *placement) activate(addr entity.Address) (*activation, error) {
 func (p *placement) forget(addr entity.Address, a *activation) {
 	s := p.shard(addr)
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.active[addr] == a {
 		delete(s.active, addr)
 		p.kinds[addr.Kind].active.Add(-1)
 	}
+	a.gone.Store(true)
+	then := a.then
+	a.then = nil
+	s.mu.Unlock()
+	for _, do := range then {
+		do()
+	}
+}
+
+// release ends the actor, and calls done when it has, at once if it is not in memory.
+func (p *placement) release(addr entity.Address, done func()) {
+	s := p.shard(addr)
+	s.mu.Lock()
+	a := s.active[addr]
+	if a == nil {
+		s.mu.Unlock()
+		done()
+		return
+	}
+	a.then = append(a.then, done)
+	s.mu.Unlock()
+	p.system.Root.Send(a.pid, &entity.Drain{Hurry: true})
 }
 
 // sweep asks the actors that nobody asked for in the last keep rounds to
@@ -175,6 +247,15 @@ func (p *placement) each(do func(entity.Address, *activation)) {
 		clear(all)
 		all = all[:0]
 	}
+}
+
+// full reports whether no more actors are started: those that wait to be count.
+func (p *placement) full() bool {
+	n := p.total()
+	if p.peers != nil {
+		n += p.peers.claims.count()
+	}
+	return n >= p.most
 }
 
 func (p *placement) total() int {

@@ -114,21 +114,17 @@ func (Code) EnumDescriptor() ([]byte, []int) {
 // Frame is all that one node has to say to another at a moment.
 type Frame struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The sender's member id, and the member it means: an address may have a new owner.
-	From string `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
-	To   string `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
+	// The sender's member id and where it is reached.
+	From    string `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
+	Address string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	// The member that it is for: an address may have a new owner.
+	To string `protobuf:"bytes,3,opt,name=to,proto3" json:"to,omitempty"`
 	// The newest view that the sender has seen.
-	View uint64 `protobuf:"varint,3,opt,name=view,proto3" json:"view,omitempty"`
+	View uint64 `protobuf:"varint,4,opt,name=view,proto3" json:"view,omitempty"`
 	// The sender has stopped every actor that it does not own by this view.
-	HandedOver uint64 `protobuf:"varint,4,opt,name=handed_over,json=handedOver,proto3" json:"handed_over,omitempty"`
-	// The sender's count of frames, anew in each of its sessions with the receiver; 0: not to be acknowledged.
-	Session  uint64 `protobuf:"varint,5,opt,name=session,proto3" json:"session,omitempty"`
-	Sequence uint64 `protobuf:"varint,6,opt,name=sequence,proto3" json:"sequence,omitempty"`
-	// The newest of the receiver's frames that the sender has taken in.
-	AckedSession  uint64     `protobuf:"varint,7,opt,name=acked_session,json=ackedSession,proto3" json:"acked_session,omitempty"`
-	Acked         uint64     `protobuf:"varint,8,opt,name=acked,proto3" json:"acked,omitempty"`
-	Requests      []*Request `protobuf:"bytes,9,rep,name=requests,proto3" json:"requests,omitempty"`
-	Replies       []*Reply   `protobuf:"bytes,10,rep,name=replies,proto3" json:"replies,omitempty"`
+	HandedOver    uint64     `protobuf:"varint,5,opt,name=handed_over,json=handedOver,proto3" json:"handed_over,omitempty"`
+	Requests      []*Request `protobuf:"bytes,6,rep,name=requests,proto3" json:"requests,omitempty"`
+	Replies       []*Reply   `protobuf:"bytes,7,rep,name=replies,proto3" json:"replies,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -170,6 +166,13 @@ func (x *Frame) GetFrom() string {
 	return ""
 }
 
+func (x *Frame) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
 func (x *Frame) GetTo() string {
 	if x != nil {
 		return x.To
@@ -187,34 +190,6 @@ func (x *Frame) GetView() uint64 {
 func (x *Frame) GetHandedOver() uint64 {
 	if x != nil {
 		return x.HandedOver
-	}
-	return 0
-}
-
-func (x *Frame) GetSession() uint64 {
-	if x != nil {
-		return x.Session
-	}
-	return 0
-}
-
-func (x *Frame) GetSequence() uint64 {
-	if x != nil {
-		return x.Sequence
-	}
-	return 0
-}
-
-func (x *Frame) GetAckedSession() uint64 {
-	if x != nil {
-		return x.AckedSession
-	}
-	return 0
-}
-
-func (x *Frame) GetAcked() uint64 {
-	if x != nil {
-		return x.Acked
 	}
 	return 0
 }
@@ -501,6 +476,80 @@ func (*Released) Descriptor() ([]byte, []int) {
 	return file_stampede_cluster_v1_cluster_proto_rawDescGZIP(), []int{4}
 }
 
+// Ping, as the command of a Request, asks for a sign of life: a Pong.
+type Ping struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Ping) Reset() {
+	*x = Ping{}
+	mi := &file_stampede_cluster_v1_cluster_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Ping) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Ping) ProtoMessage() {}
+
+func (x *Ping) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_cluster_v1_cluster_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Ping.ProtoReflect.Descriptor instead.
+func (*Ping) Descriptor() ([]byte, []int) {
+	return file_stampede_cluster_v1_cluster_proto_rawDescGZIP(), []int{5}
+}
+
+// Pong is the answer to Ping.
+type Pong struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Pong) Reset() {
+	*x = Pong{}
+	mi := &file_stampede_cluster_v1_cluster_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Pong) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Pong) ProtoMessage() {}
+
+func (x *Pong) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_cluster_v1_cluster_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Pong.ProtoReflect.Descriptor instead.
+func (*Pong) Descriptor() ([]byte, []int) {
+	return file_stampede_cluster_v1_cluster_proto_rawDescGZIP(), []int{6}
+}
+
 // Inspect asks the owner of an actor how the actor is. It starts none.
 type Inspect struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -510,7 +559,7 @@ type Inspect struct {
 
 func (x *Inspect) Reset() {
 	*x = Inspect{}
-	mi := &file_stampede_cluster_v1_cluster_proto_msgTypes[5]
+	mi := &file_stampede_cluster_v1_cluster_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -522,7 +571,7 @@ func (x *Inspect) String() string {
 func (*Inspect) ProtoMessage() {}
 
 func (x *Inspect) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_cluster_v1_cluster_proto_msgTypes[5]
+	mi := &file_stampede_cluster_v1_cluster_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -535,7 +584,7 @@ func (x *Inspect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inspect.ProtoReflect.Descriptor instead.
 func (*Inspect) Descriptor() ([]byte, []int) {
-	return file_stampede_cluster_v1_cluster_proto_rawDescGZIP(), []int{5}
+	return file_stampede_cluster_v1_cluster_proto_rawDescGZIP(), []int{7}
 }
 
 // Condition is the answer to Inspect.
@@ -553,7 +602,7 @@ type Condition struct {
 
 func (x *Condition) Reset() {
 	*x = Condition{}
-	mi := &file_stampede_cluster_v1_cluster_proto_msgTypes[6]
+	mi := &file_stampede_cluster_v1_cluster_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -565,7 +614,7 @@ func (x *Condition) String() string {
 func (*Condition) ProtoMessage() {}
 
 func (x *Condition) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_cluster_v1_cluster_proto_msgTypes[6]
+	mi := &file_stampede_cluster_v1_cluster_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -578,7 +627,7 @@ func (x *Condition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Condition.ProtoReflect.Descriptor instead.
 func (*Condition) Descriptor() ([]byte, []int) {
-	return file_stampede_cluster_v1_cluster_proto_rawDescGZIP(), []int{6}
+	return file_stampede_cluster_v1_cluster_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Condition) GetActive() bool {
@@ -620,20 +669,16 @@ var File_stampede_cluster_v1_cluster_proto protoreflect.FileDescriptor
 
 const file_stampede_cluster_v1_cluster_proto_rawDesc = "" +
 	"\n" +
-	"!stampede/cluster/v1/cluster.proto\x12\x13stampede.cluster.v1\"\xc1\x02\n" +
+	"!stampede/cluster/v1/cluster.proto\x12\x13stampede.cluster.v1\"\xea\x01\n" +
 	"\x05Frame\x12\x12\n" +
-	"\x04from\x18\x01 \x01(\tR\x04from\x12\x0e\n" +
-	"\x02to\x18\x02 \x01(\tR\x02to\x12\x12\n" +
-	"\x04view\x18\x03 \x01(\x04R\x04view\x12\x1f\n" +
-	"\vhanded_over\x18\x04 \x01(\x04R\n" +
-	"handedOver\x12\x18\n" +
-	"\asession\x18\x05 \x01(\x04R\asession\x12\x1a\n" +
-	"\bsequence\x18\x06 \x01(\x04R\bsequence\x12#\n" +
-	"\racked_session\x18\a \x01(\x04R\fackedSession\x12\x14\n" +
-	"\x05acked\x18\b \x01(\x04R\x05acked\x128\n" +
-	"\brequests\x18\t \x03(\v2\x1c.stampede.cluster.v1.RequestR\brequests\x124\n" +
-	"\areplies\x18\n" +
-	" \x03(\v2\x1a.stampede.cluster.v1.ReplyR\areplies\"\xb4\x01\n" +
+	"\x04from\x18\x01 \x01(\tR\x04from\x12\x18\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x0e\n" +
+	"\x02to\x18\x03 \x01(\tR\x02to\x12\x12\n" +
+	"\x04view\x18\x04 \x01(\x04R\x04view\x12\x1f\n" +
+	"\vhanded_over\x18\x05 \x01(\x04R\n" +
+	"handedOver\x128\n" +
+	"\brequests\x18\x06 \x03(\v2\x1c.stampede.cluster.v1.RequestR\brequests\x124\n" +
+	"\areplies\x18\a \x03(\v2\x1a.stampede.cluster.v1.ReplyR\areplies\"\xb4\x01\n" +
 	"\aRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x10\n" +
@@ -653,7 +698,9 @@ const file_stampede_cluster_v1_cluster_proto_rawDesc = "" +
 	"\aRelease\x12\x12\n" +
 	"\x04view\x18\x01 \x01(\x04R\x04view\"\n" +
 	"\n" +
-	"\bReleased\"\t\n" +
+	"\bReleased\"\x06\n" +
+	"\x04Ping\"\x06\n" +
+	"\x04Pong\"\t\n" +
 	"\aInspect\"\xa2\x01\n" +
 	"\tCondition\x12\x16\n" +
 	"\x06active\x18\x01 \x01(\bR\x06active\x12\x18\n" +
@@ -694,7 +741,7 @@ func file_stampede_cluster_v1_cluster_proto_rawDescGZIP() []byte {
 }
 
 var file_stampede_cluster_v1_cluster_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_stampede_cluster_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_stampede_cluster_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_stampede_cluster_v1_cluster_proto_goTypes = []any{
 	(Code)(0),         // 0: stampede.cluster.v1.Code
 	(*Frame)(nil),     // 1: stampede.cluster.v1.Frame
@@ -702,8 +749,10 @@ var file_stampede_cluster_v1_cluster_proto_goTypes = []any{
 	(*Reply)(nil),     // 3: stampede.cluster.v1.Reply
 	(*Release)(nil),   // 4: stampede.cluster.v1.Release
 	(*Released)(nil),  // 5: stampede.cluster.v1.Released
-	(*Inspect)(nil),   // 6: stampede.cluster.v1.Inspect
-	(*Condition)(nil), // 7: stampede.cluster.v1.Condition
+	(*Ping)(nil),      // 6: stampede.cluster.v1.Ping
+	(*Pong)(nil),      // 7: stampede.cluster.v1.Pong
+	(*Inspect)(nil),   // 8: stampede.cluster.v1.Inspect
+	(*Condition)(nil), // 9: stampede.cluster.v1.Condition
 }
 var file_stampede_cluster_v1_cluster_proto_depIdxs = []int32{
 	2, // 0: stampede.cluster.v1.Frame.requests:type_name -> stampede.cluster.v1.Request
@@ -727,7 +776,7 @@ func file_stampede_cluster_v1_cluster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_stampede_cluster_v1_cluster_proto_rawDesc), len(file_stampede_cluster_v1_cluster_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   7,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

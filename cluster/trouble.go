@@ -1,0 +1,52 @@
+package cluster
+
+import (
+	"errors"
+	"time"
+
+	"stampede/actors/entity"
+)
+
+// trouble is what a call has met so far.
+type trouble struct {
+	// ownerless is when the first attempt failed because the owner was lost or
+	// another one; zero: none did.
+	ownerless time.Time
+}
+
+const (
+	// mostMoved and mostLost bound the wait before the next attempt when the actor
+	// has moved, which takes as long as reading a view, and when its node was
+	// lost, which takes as long as evicting it.
+	mostMoved = 16 * time.Millisecond
+	mostLost  = 100 * time.Millisecond
+)
+
+// troubled notes a failed attempt, and returns how long to wait before the next.
+func (n *Node) troubled(t *trouble, try int, err error) time.Duration {
+	wait := backoff(try)
+	if n.peers == nil {
+		return wait
+	}
+	switch {
+	case errors.Is(err, errNotOwner), errors.Is(err, errStale):
+		wait = min(wait, mostMoved/2+wait%(mostMoved/2))
+	case errors.Is(err, errLost):
+		wait = min(wait, mostLost/2+wait%(mostLost/2))
+	case !errors.Is(err, entity.ErrTimeout):
+		n.peers.metrics.retried(err)
+		return wait
+	}
+	if t.ownerless.IsZero() {
+		t.ownerless = time.Now()
+	}
+	n.peers.metrics.retried(err)
+	return wait
+}
+
+// recovered notes the end of a call.
+func (n *Node) recovered(t *trouble, err error) {
+	if n.peers != nil && err == nil && !t.ownerless.IsZero() {
+		n.peers.metrics.ownerFound(time.Since(t.ownerless))
+	}
+}
