@@ -18,7 +18,8 @@ import (
 
 const (
 	// maxOpen bounds the requests to one peer that are not answered, and those
-	// that it has here. Asks have as many again: they belong to what was admitted.
+	// that it has here. Asks have as many again, for they belong to what was
+	// admitted; and those that only wait have maxWatches.
 	maxOpen = 16_384
 	// maxQueuedBytes bounds the commands that wait for the connection to a peer.
 	maxQueuedBytes = 16 << 20
@@ -52,9 +53,10 @@ type link struct {
 	queue   []outgoing
 	bytes   int // of the commands in queue
 	calls   map[uint64]call
-	asks    int // of calls
+	open    [classes]int // of calls
 	inbound map[uint64]*inbound
-	downTo  time.Time // until then the peer is not tried
+	taken   [classes]int // of inbound
+	downTo  time.Time    // until then the peer is not tried
 	conn    Connection
 	sending time.Time // since when conn has been taking a frame; zero: it is not
 	pinging bool
@@ -76,9 +78,36 @@ type outgoing struct {
 
 // call is a request under way.
 type call struct {
-	to   entity.Responder
-	sent time.Time
-	ask  bool
+	to    entity.Responder
+	class class
+}
+
+// class is what a request is counted as.
+type class uint8
+
+const (
+	plain class = iota
+	ask
+	waiting
+	classes
+)
+
+func classOf(r *clusterpb.Request) class {
+	switch {
+	case r.GetWaits():
+		return waiting
+	case r.GetAsk():
+		return ask
+	}
+	return plain
+}
+
+// most is how many of a class may be open.
+func (c class) most() int {
+	if c == waiting {
+		return maxWatches
+	}
+	return maxOpen
 }
 
 func newLink(p *peers, id, address string) *link {
@@ -93,19 +122,17 @@ func newLink(p *peers, id, address string) *link {
 func (l *link) request(r *clusterpb.Request, to entity.Responder) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	now := time.Now()
-	switch open := len(l.calls) - l.asks; {
-	case l.stopped.Err() != nil || now.Before(l.downTo):
+	class := classOf(r)
+	switch {
+	case l.stopped.Err() != nil || time.Now().Before(l.downTo):
 		return errLost
-	case !r.GetAsk() && open >= maxOpen || r.GetAsk() && l.asks >= maxOpen:
-		return fmt.Errorf("%w: %d requests to %s are not answered", entity.ErrOverloaded, maxOpen, l.id)
+	case l.open[class] >= class.most():
+		return fmt.Errorf("%w: %d requests to %s are not answered", entity.ErrOverloaded, class.most(), l.id)
 	case l.bytes >= maxQueuedBytes:
 		return fmt.Errorf("%w: %d bytes wait for the connection to %s", entity.ErrOverloaded, l.bytes, l.id)
 	}
-	l.calls[r.GetId()] = call{to, now, r.GetAsk()}
-	if r.GetAsk() {
-		l.asks++
-	}
+	l.calls[r.GetId()] = call{to, class}
+	l.open[class]++
 	l.bytes += len(r.GetCommand())
 	l.push(outgoing{request: r})
 	return nil
@@ -131,9 +158,7 @@ func (l *link) take(id uint64) (entity.Responder, bool) {
 		return nil, false
 	}
 	delete(l.calls, id)
-	if c.ask {
-		l.asks--
-	}
+	l.open[c.class]--
 	return c.to, true
 }
 
@@ -275,7 +300,8 @@ func (l *link) drop(why error) {
 func (l *link) fail(downTo time.Time) {
 	l.mu.Lock()
 	calls, conn := l.calls, l.conn
-	l.calls, l.asks, l.inbound, l.queue, l.bytes = map[uint64]call{}, 0, map[uint64]*inbound{}, nil, 0
+	l.calls, l.open, l.queue, l.bytes = map[uint64]call{}, [classes]int{}, nil, 0
+	l.inbound, l.taken = map[uint64]*inbound{}, [classes]int{}
 	l.conn, l.downTo, l.pinging = nil, downTo, false
 	l.mu.Unlock()
 	if conn != nil {
@@ -295,6 +321,7 @@ func (l *link) check(now time.Time) {
 	for id, in := range l.inbound {
 		if now.After(in.until) {
 			delete(l.inbound, id)
+			l.taken[in.class]--
 		}
 	}
 	silent := now.Sub(time.UnixMilli(l.lastHeard.Load()))
@@ -358,23 +385,20 @@ func (l *link) hear(f *clusterpb.Frame) {
 type inbound struct {
 	link  *link
 	id    uint64
-	ask   bool
+	class class
 	until time.Time
 }
 
 // accept takes in a request, or refuses it.
 func (l *link) accept(r *clusterpb.Request) {
-	in := &inbound{l, r.GetId(), r.GetAsk(), time.Now().Add(time.Duration(r.GetTimeoutMs())*time.Millisecond + answerSlack)}
+	in := &inbound{l, r.GetId(), classOf(r), time.Now().Add(time.Duration(r.GetTimeoutMs())*time.Millisecond + answerSlack)}
 	l.mu.Lock()
-	most := maxOpen
-	if in.ask {
-		most *= 2
-	}
-	full := len(l.inbound) >= most
+	full := l.taken[in.class] >= in.class.most()
 	if !full {
 		l.inbound[in.id] = in
+		l.taken[in.class]++
 	} else {
-		l.push(outgoing{id: in.id, err: fmt.Errorf("%w: the node has %d requests of %s", entity.ErrOverloaded, most, l.peers.self)})
+		l.push(outgoing{id: in.id, err: fmt.Errorf("%w: the node has %d requests of this one", entity.ErrOverloaded, in.class.most())})
 	}
 	l.mu.Unlock()
 	if full {
@@ -399,5 +423,6 @@ func (in *inbound) Answer(reply proto.Message, err error) {
 		return
 	}
 	delete(l.inbound, in.id)
+	l.taken[in.class]--
 	l.push(outgoing{id: in.id, reply: reply, err: err})
 }

@@ -87,7 +87,7 @@ func (l *link) call(ctx context.Context, to entity.Address, cmd proto.Message, w
 	}
 	r := &clusterpb.Request{
 		Id: l.peers.requests.Add(1), Kind: to.Kind, Key: to.ID, Type: typeName(cmd), Command: data,
-		Trace: entity.TraceFrom(ctx), TimeoutMs: uint32(max(0, within.Milliseconds())), Ask: entity.IsAsk(ctx),
+		Trace: entity.TraceFrom(ctx), TimeoutMs: uint32(max(0, within.Milliseconds())), Ask: entity.IsAsk(ctx), Waits: entity.WaitOf(ctx) > 0,
 	}
 	return remoteCall{l, r.GetId()}, l.request(r, t)
 }

@@ -27,8 +27,8 @@ const (
 	simGrace = 4 * time.Second
 )
 
-// watch notes which nodes have which actor, and what must not be.
-type watch struct {
+// witness notes which nodes have which actor, and what must not be.
+type witness struct {
 	mu       sync.Mutex
 	active   map[entity.Address]map[string]int // by node
 	dead     map[string]bool                   // killed, or without a lease
@@ -38,17 +38,17 @@ type watch struct {
 	last     map[entity.Address]string
 }
 
-func newWatch() *watch {
-	return &watch{active: map[entity.Address]map[string]int{}, dead: map[string]bool{}, last: map[entity.Address]string{}}
+func newWitness() *witness {
+	return &witness{active: map[entity.Address]map[string]int{}, dead: map[string]bool{}, last: map[entity.Address]string{}}
 }
 
-func (w *watch) problem(format string, args ...any) {
+func (w *witness) problem(format string, args ...any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.problems = append(w.problems, fmt.Sprintf(format, args...))
 }
 
-func (w *watch) die(node string) {
+func (w *witness) die(node string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.dead[node] = true
@@ -56,7 +56,7 @@ func (w *watch) die(node string) {
 
 // over wraps a kind of a node so that its activations are noted: from before
 // the first request is taken until after the last.
-func (w *watch) over(node string, s entity.Spawner) entity.Spawner {
+func (w *witness) over(node string, s entity.Spawner) entity.Spawner {
 	props := s.Props
 	s.Props = func(id string, ended func()) *actor.Props {
 		addr := entity.Address{Kind: s.Kind, ID: id}
@@ -93,7 +93,7 @@ type fleet struct {
 	disk    *disk
 	table   *table
 	net     *network
-	watch   *watch
+	watch   *witness
 	grace   time.Duration
 	options cluster.Options
 }
@@ -110,7 +110,7 @@ func newFleet(t *testing.T, delay func(upTo time.Duration) time.Duration, lose f
 		disk:    newDisk(),
 		table:   newTable(func() time.Duration { return delay(300 * time.Millisecond) }),
 		net:     newNetwork(func() time.Duration { return delay(10 * time.Millisecond) }, lose),
-		watch:   newWatch(),
+		watch:   newWitness(),
 		grace:   simGrace,
 		options: cluster.DefaultOptions(),
 	}

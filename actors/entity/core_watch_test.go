@@ -119,10 +119,10 @@ func TestWatchersOfAnEnd(t *testing.T) {
 		end  func(*bench)
 		want error
 	}{
-		"drained":    {func(b *bench) { b.core.drain() }, ErrRetry},
+		"drained":    {func(b *bench) { b.core.drain(false) }, ErrRetry},
 		"failed":     {func(b *bench) { b.core.fail(ErrUnavailable) }, ErrRetry},
 		"fenced":     {func(b *bench) { b.receive("a", 1, "EUR"); b.core.committed(1, ErrFenced) }, ErrFenced},
-		"after that": {func(b *bench) { b.core.drain(); b.watch("w", 0, time.Minute) }, ErrRetry},
+		"after that": {func(b *bench) { b.core.drain(false); b.watch("w", 0, time.Minute) }, ErrRetry},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, watchable)

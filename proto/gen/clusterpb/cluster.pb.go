@@ -223,7 +223,9 @@ type Request struct {
 	// How long the sender waits for the answer.
 	TimeoutMs uint32 `protobuf:"varint,7,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`
 	// It is an actor's own question: part of something that was admitted already.
-	Ask           bool `protobuf:"varint,8,opt,name=ask,proto3" json:"ask,omitempty"`
+	Ask bool `protobuf:"varint,8,opt,name=ask,proto3" json:"ask,omitempty"`
+	// It waits for something to change, and is not counted among those that are worked on.
+	Waits         bool `protobuf:"varint,9,opt,name=waits,proto3" json:"waits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -310,6 +312,13 @@ func (x *Request) GetTimeoutMs() uint32 {
 func (x *Request) GetAsk() bool {
 	if x != nil {
 		return x.Ask
+	}
+	return false
+}
+
+func (x *Request) GetWaits() bool {
+	if x != nil {
+		return x.Waits
 	}
 	return false
 }
@@ -678,7 +687,7 @@ const file_stampede_cluster_v1_cluster_proto_rawDesc = "" +
 	"\vhanded_over\x18\x05 \x01(\x04R\n" +
 	"handedOver\x128\n" +
 	"\brequests\x18\x06 \x03(\v2\x1c.stampede.cluster.v1.RequestR\brequests\x124\n" +
-	"\areplies\x18\a \x03(\v2\x1a.stampede.cluster.v1.ReplyR\areplies\"\xb4\x01\n" +
+	"\areplies\x18\a \x03(\v2\x1a.stampede.cluster.v1.ReplyR\areplies\"\xca\x01\n" +
 	"\aRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x10\n" +
@@ -688,7 +697,8 @@ const file_stampede_cluster_v1_cluster_proto_rawDesc = "" +
 	"\x05trace\x18\x06 \x01(\tR\x05trace\x12\x1d\n" +
 	"\n" +
 	"timeout_ms\x18\a \x01(\rR\ttimeoutMs\x12\x10\n" +
-	"\x03ask\x18\b \x01(\bR\x03ask\"\x88\x01\n" +
+	"\x03ask\x18\b \x01(\bR\x03ask\x12\x14\n" +
+	"\x05waits\x18\t \x01(\bR\x05waits\"\x88\x01\n" +
 	"\x05Reply\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12-\n" +
 	"\x04code\x18\x02 \x01(\x0e2\x19.stampede.cluster.v1.CodeR\x04code\x12\x12\n" +
