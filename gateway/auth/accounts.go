@@ -42,7 +42,9 @@ type Accounts struct {
 	apiKeys   apiKeys
 	strangers *strangers
 	secret    []byte
-	clock     func() time.Time
+	// failedAt is the grid in time on which failed log-ins are answered.
+	failedAt time.Duration
+	clock    func() time.Time
 }
 
 // NewAccounts keys account ids and refresh tokens with the secret, which must
@@ -54,7 +56,7 @@ func NewAccounts(caller Caller, tokens *Tokens, passwords *Passwords, secret []b
 	return &Accounts{
 		caller: caller, tokens: tokens, passwords: passwords, refresh: newRefreshTokens(secret),
 		apiKeys:   newAPIKeys(secret),
-		strangers: newStrangers(), secret: secret, clock: clock,
+		strangers: newStrangers(), secret: secret, clock: clock, failedAt: failedLogInGrid,
 	}
 }
 
@@ -150,10 +152,28 @@ func (a *Accounts) ChangePassword(ctx context.Context, userID, current, next str
 	return a.open(ctx, token, said, &accountpb.ChangePassword{OldPasswordHash: hash, NewPasswordHash: nextHash, Session: a.session(said)})
 }
 
+// failedLogInGrid: a failed log-in is answered at a whole multiple of it after it
+// came. A known address's failure waits for a commit and an unknown one's does
+// not: neither shows.
+const failedLogInGrid = 100 * time.Millisecond
+
+// evenOut waits until the answer to a log-in that failed is due.
+func (a *Accounts) evenOut(ctx context.Context, came time.Time) {
+	if a.failedAt <= 0 {
+		return
+	}
+	timer := time.NewTimer(a.failedAt - time.Since(came)%a.failedAt)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done(): // whoever asked has gone
+	}
+}
+
 // checkPresent checks a password against the account's and returns the hash
 // that it fits. A failure is counted, and too many of them lock the account.
 func (a *Accounts) checkPresent(ctx context.Context, id, password string) (string, *commonpb.Refusal, error) {
-	now := a.clock()
+	came, now := time.Now(), a.clock()
 	present, err := ask[*accountpb.Credentials](ctx, a, id, &accountpb.GetCredentials{})
 	if err != nil {
 		return "", nil, err
@@ -186,6 +206,7 @@ func (a *Accounts) checkPresent(ctx context.Context, id, password string) (strin
 	if _, err := ask[*accountpb.Credentials](ctx, a, id, &accountpb.RecordFailedLogIn{}); err != nil {
 		return "", nil, err
 	}
+	a.evenOut(ctx, came)
 	return "", refusal(commonpb.Reason_REASON_BAD_CREDENTIALS, "the e-mail address or the password is not right"), nil
 }
 

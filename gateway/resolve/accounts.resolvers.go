@@ -17,6 +17,9 @@ func (r *mutationResolver) RegisterUser(ctx context.Context, input graph.Registe
 	if bad != nil {
 		return &graph.AuthPayload{UserErrors: bad}, nil
 	}
+	if refusal := r.addresses.Register(addressOf(ctx), r.Clock()); refusal != nil {
+		return authPayload(nil, refusal, nil)
+	}
 	session, refusal, err := r.Accounts.Register(ctx, input.Email, input.Password, deref(input.Name))
 	return authPayload(session, refusal, err)
 }
@@ -28,7 +31,12 @@ func (r *mutationResolver) LogIn(ctx context.Context, input graph.LogInInput) (*
 	if bad != nil {
 		return &graph.AuthPayload{UserErrors: bad}, nil
 	}
+	failed, refusal := r.addresses.LogIn(addressOf(ctx), r.Clock())
+	if refusal != nil {
+		return authPayload(nil, refusal, nil)
+	}
 	session, refusal, err := r.Accounts.LogIn(ctx, input.Email, input.Password)
+	failed(refusal.GetReason() == commonpb.Reason_REASON_BAD_CREDENTIALS)
 	return authPayload(session, refusal, err)
 }
 

@@ -74,10 +74,11 @@ type Config struct {
 type Resolver struct {
 	Config
 	catalogue *catalogue
+	addresses *auth.Addresses
 	ledger    *ledger.Ledger
 }
 
 // New makes the root resolver.
 func New(c Config) *Resolver {
-	return &Resolver{Config: c, catalogue: newCatalogue(c.Views, c.Clock, c.Logger), ledger: ledger.New(c.Journal)}
+	return &Resolver{Config: c, catalogue: newCatalogue(c.Views, c.Clock, c.Logger), ledger: ledger.New(c.Journal), addresses: auth.NewAddresses()}
 }

@@ -106,6 +106,14 @@ func ScopeOf(ctx context.Context) *Scope {
 	return &Scope{}
 }
 
+// addressOf is the address that asks, as far as it is to be limited; else empty.
+func addressOf(ctx context.Context) string {
+	if from := ScopeOf(ctx).From; from != nil {
+		return from()
+	}
+	return ""
+}
+
 // viewerOf is who asks, which may be nobody; an error when a bad token was sent.
 func viewerOf(ctx context.Context) (Viewer, error) {
 	s := ScopeOf(ctx)
