@@ -49,9 +49,11 @@ type Config struct {
 	// Storefront serves / and everything below it, Console serves /console; nil: 404.
 	Storefront http.Handler
 	Console    http.Handler
-	Limits     Limits
-	Logger     *slog.Logger
-	Clock      func() time.Time
+	// StripeWebhook takes Stripe's notices at /webhooks/stripe; nil: 404.
+	StripeWebhook http.Handler
+	Limits        Limits
+	Logger        *slog.Logger
+	Clock         func() time.Time
 }
 
 // Limits bound what the gateway takes. Zero fields take the default.
@@ -140,6 +142,7 @@ func (g *Gateway) other() http.Handler {
 	mux.HandleFunc("GET /.well-known/jwks.json", g.jwks)
 	mount(mux, "/console", g.config.Console)
 	mount(mux, "/console/", g.config.Console)
+	mount(mux, "/webhooks/stripe", g.config.StripeWebhook)
 	mount(mux, "/", g.config.Storefront)
 	return mux
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -92,7 +93,7 @@ func TestAllFaultsAreListedAtOnce(t *testing.T) {
 	}
 	_, err := parseFor(t, env, "serve", "--admin-listen=host:99999", "--kafka-listen=x", "--mongo=postgres://u:hunter2@db/x", "--mongo-database=a b",
 		"--kafka=b1:9092,b2", "--kafka-replication=0", "--events-format=xml", "--node-name=-x", "--bootstrap-admin=nobody", "--allowed-origins=shop.example/x",
-		"--payments=stripe", "--log-level=loud", "--log-format=yaml", "--dev-tools=maybe", "--data-dir=", "--cluster-listen=:1", "--kafka-commands=x")
+		"--payments=stripe", "--stripe-webhook-secret-file=/nowhere", "--stripe-return-url=shop", "--log-level=loud", "--log-format=yaml", "--dev-tools=maybe", "--data-dir=", "--cluster-listen=:1", "--kafka-commands=x")
 	var wrong faults
 	if !errors.As(err, &wrong) {
 		t.Fatalf("%T: %v", err, err)
@@ -111,7 +112,9 @@ func TestAllFaultsAreListedAtOnce(t *testing.T) {
 		`--bootstrap-admin: "nobody" is not an e-mail address`,
 		`--bootstrap-admin: the password in STAMPEDE_BOOTSTRAP_ADMIN_PASSWORD has 5 bytes; 8 to 72 are right`,
 		`--allowed-origins: "shop.example/x" is not an origin`,
-		`--payments: stripe is not in this version; simulator is`,
+		`--stripe-key-file: is needed with --payments stripe, or the key in STAMPEDE_STRIPE_KEY`,
+		`--stripe-webhook-secret-file: "/nowhere" cannot be read`,
+		`--stripe-return-url: "shop" is not a page such as https://shop.example/orders`,
 		`--hold-minutes: "soon" is not a number (from STAMPEDE_HOLD_MINUTES)`,
 		`--log-level: "loud" is none of debug, info, warn, error`,
 		`--log-format: "yaml" is none of text, json`,
@@ -124,8 +127,8 @@ func TestAllFaultsAreListedAtOnce(t *testing.T) {
 			t.Errorf("missing: %s", line)
 		}
 	}
-	if len(wrong) != 21 {
-		t.Errorf("%d faults, want 21", len(wrong))
+	if len(wrong) != 23 {
+		t.Errorf("%d faults, want 23", len(wrong))
 	}
 	if text := wrong.Error(); strings.Contains(text, "hunter2") || strings.Contains(text, `"short"`) {
 		t.Errorf("a secret was printed:\n%s", text)
@@ -265,5 +268,28 @@ func TestConfigCheckListsFaultsToo(t *testing.T) {
 	var wrong faults
 	if !errors.As(err, &wrong) || len(wrong) != 2 || !strings.Contains(out.String(), "--listen") {
 		t.Errorf("%v\n%s", err, &out)
+	}
+}
+
+// Stripe's secrets come from files or the environment and are never printed.
+func TestStripeSecrets(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(file, []byte("sk_test_hidden\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	p, err := parseFor(t, map[string]string{stripeWebhookSecretEnv: "whsec_hidden"}, "config", "check", "--payments=stripe", "--stripe-key-file="+file, "--stripe-return-url=https://shop.example/orders")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := p.command.(*configCheckCmd)
+	if err := c.Run(t.Context(), streams{out: &out}); err != nil {
+		t.Fatalf("%v\n%s", err, out.String())
+	}
+	if c.stripeKey != "sk_test_hidden" || c.stripeWebhookSecret != "whsec_hidden" {
+		t.Errorf("read %q and %q", string(c.stripeKey), string(c.stripeWebhookSecret))
+	}
+	if text := out.String(); strings.Contains(text, "hidden") || strings.Count(text, "***") != 2 {
+		t.Errorf("printed:\n%s", text)
 	}
 }

@@ -34,6 +34,14 @@ func (c *configCheckCmd) Run(_ context.Context, std streams) error {
 	if c.bootPassword != "" {
 		fmt.Fprintf(table, "%s\t%s\t%s\n", adminPasswordEnv, c.bootPassword, adminPasswordEnv)
 	}
+	for _, one := range []struct {
+		name  string
+		value secret
+	}{{stripeKeyEnv, c.stripeKey}, {stripeWebhookSecretEnv, c.stripeWebhookSecret}} {
+		if one.value != "" && c.Payments == "stripe" {
+			fmt.Fprintf(table, "%s\t%s\t%s\n", one.name, one.value, one.name)
+		}
+	}
 	if err := table.Flush(); err != nil {
 		return err
 	}

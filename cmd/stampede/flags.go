@@ -61,8 +61,9 @@ type nodeFlags struct {
 	BootAdmin    string   `name:"bootstrap-admin" placeholder:"EMAIL" group:"Access" help:"An operator made at start if there is none, with the password in STAMPEDE_BOOTSTRAP_ADMIN_PASSWORD."`
 	Origins      []string `name:"allowed-origins" placeholder:"ORIGIN" sep:"," group:"Access" help:"Web origins whose pages may call the API, such as https://shop.example; * for any."`
 	Proxies      []string `name:"trusted-proxies" placeholder:"CIDR" sep:"," group:"Access" help:"Load balancers that may say in X-Forwarded-For whom they speak for, such as 10.0.0.0/8; limits then count callers, not balancers."`
-	Payments     string   `default:"simulator" group:"Shop" help:"The payment provider: simulator."`
-	HoldMinutes  float64  `default:"10" placeholder:"N" group:"Shop" help:"How long an order holds its units before it must be paid; 0.5 is half a minute."`
+	Payments     string   `default:"simulator" group:"Shop" help:"The payment provider: simulator or stripe."`
+	stripeFlags  `embed:""`
+	HoldMinutes  float64 `default:"10" placeholder:"N" group:"Shop" help:"How long an order holds its units before it must be paid; 0.5 is half a minute."`
 	logFlags     `embed:""`
 	laterFlags   `embed:""`
 	bootPassword secret
@@ -110,7 +111,10 @@ func (s secret) String() string {
 }
 
 // readSecrets fills in what only the environment may hold.
-func (f *nodeFlags) readSecrets() { f.bootPassword = secret(os.Getenv(adminPasswordEnv)) }
+func (f *nodeFlags) readSecrets() {
+	f.bootPassword = secret(os.Getenv(adminPasswordEnv))
+	f.stripeFlags.readSecrets()
+}
 
 func (f *nodeFlags) holdFor() time.Duration {
 	return time.Duration(f.HoldMinutes * float64(time.Minute)).Round(time.Millisecond)
@@ -148,13 +152,8 @@ func (f *nodeFlags) validate() faults {
 	if _, err := parseProxies(f.Proxies); err != nil {
 		wrong.add("trusted-proxies", "%v", err)
 	}
-	switch f.Payments {
-	case "simulator":
-	case "stripe":
-		wrong.add("payments", "stripe is not in this version; simulator is")
-	default:
-		wrong.add("payments", "%q is not a payment provider; simulator is", f.Payments)
-	}
+	checkOneOf(&wrong, "payments", f.Payments, "simulator", "stripe")
+	f.stripeFlags.validate(&wrong, f.Payments == "stripe")
 	if !(f.HoldMinutes >= minHoldMinutes && f.HoldMinutes <= maxHoldMinutes) { // so that NaN is wrong, too
 		wrong.add("hold-minutes", "is %v; %v to %v is right", f.HoldMinutes, minHoldMinutes, maxHoldMinutes)
 	}

@@ -187,7 +187,7 @@ func (n *node) startActors(store persistence.Store, journal *commitlog.Log) *clu
 	rt := &entity.Runtime{
 		Log: journal, Store: store, Asker: caller, Clock: time.Now, Logger: n.log, Limits: entity.DefaultLimits(), Metrics: entity.NewMetrics(n.registry),
 	}
-	ports := map[string]cluster.Caller{"payment": payments.Port{Provider: paymentProvider(caller)}}
+	ports := map[string]cluster.Caller{"payment": payments.Port{Provider: n.paymentProvider(caller)}}
 	hosted := cluster.NewNode(n.log, actors.Kinds(rt), ports, cluster.DefaultOptions())
 	caller.Caller = hosted
 	n.onClose("actors", closeActorsFor, hosted.Close)
@@ -263,7 +263,7 @@ func (n *node) gateway(store persistence.Store, caller cluster.Caller, accounts 
 	}
 	g, err := gateway.New(gateway.Config{
 		Caller: caller, Views: store, Accounts: accounts, Journal: store, Tokens: n.tokens, Keys: keys, HoldFor: n.config.holdFor(),
-		AllowedOrigins: n.config.Origins, TrustedProxies: proxies, DevTools: n.config.devTools, Storefront: storefront, Console: console, Logger: n.log, Clock: time.Now,
+		AllowedOrigins: n.config.Origins, TrustedProxies: proxies, DevTools: n.config.devTools, Storefront: storefront, Console: console, StripeWebhook: n.stripeWebhook(caller), Logger: n.log, Clock: time.Now,
 	})
 	if err != nil {
 		return nil, err

@@ -5,17 +5,32 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"time"
 
 	"stampede/actors/entity"
 	"stampede/cluster"
 	"stampede/payments"
+	"stampede/payments/stripe"
 	"stampede/proto/gen/commonpb"
 	"stampede/proto/gen/orderpb"
 )
 
 // paymentProvider is the provider that orders ask.
-func paymentProvider(caller cluster.Caller) payments.Provider {
-	return payments.NewSimulator(payments.WithNotices(notices{caller}.deliver))
+func (n *node) paymentProvider(caller cluster.Caller) payments.Provider {
+	c := &n.config
+	if c.Payments != "stripe" {
+		return payments.NewSimulator(payments.WithNotices(notices{caller}.deliver))
+	}
+	return stripe.New(stripe.Config{Key: string(c.stripeKey), ReturnURL: c.StripeReturnURL, APIURL: c.StripeAPIURL, Clock: time.Now, Logger: n.log})
+}
+
+// stripeWebhook takes Stripe's notices; nil where Stripe is not used.
+func (n *node) stripeWebhook(caller cluster.Caller) http.Handler {
+	if n.config.Payments != "stripe" {
+		return nil
+	}
+	return stripe.NewWebhook(string(n.config.stripeWebhookSecret), notices{caller}.deliver, n.log)
 }
 
 // notices take a provider's news to the orders that they are about.
