@@ -13,12 +13,15 @@ import (
 	"stampede/actors/order"
 	"stampede/actors/product"
 	"stampede/actors/roster"
+	"stampede/actors/sale"
 	"stampede/actors/sku"
 	"stampede/proto/gen/accountpb"
 	"stampede/proto/gen/apikeypb"
+	"stampede/proto/gen/commonpb"
 	"stampede/proto/gen/orderpb"
 	"stampede/proto/gen/productpb"
 	"stampede/proto/gen/rosterpb"
+	"stampede/proto/gen/salepb"
 	"stampede/proto/gen/skupb"
 )
 
@@ -31,16 +34,24 @@ func Kinds(rt *entity.Runtime) []entity.Spawner {
 		entity.Bind(rt, Account()),
 		entity.Bind(rt, APIKey()),
 		entity.Bind(rt, Roster()),
+		entity.Bind(rt, Sale()),
 	}
 }
 
 // SKU is the stock of one SKU.
 func SKU() *entity.Kind[sku.State, *skupb.Event] {
 	return &entity.Kind[sku.State, *skupb.Event]{
-		Name:     "sku",
-		New:      sku.New,
-		Decide:   alone(sku.Decide),
+		Name: "sku",
+		New:  sku.New,
+		Decide: func(s *sku.State, cmd proto.Message, now time.Time, heard entity.Heard) entity.Decision[*skupb.Event] {
+			if _, answered := cmd.(*commonpb.Continue); answered {
+				return entity.Decision[*skupb.Event]{Events: sku.Heard(s, heard, now)}
+			}
+			events, reply := sku.Decide(s, cmd, now)
+			return entity.Decision[*skupb.Event]{Events: events, Reply: reply}
+		},
 		Evolve:   sku.Evolve,
+		Pending:  func(s *sku.State) []entity.Ask { return asks(sku.Pending(s)) },
 		WakeAt:   sku.WakeAt,
 		NewEvent: func() *skupb.Event { return &skupb.Event{} },
 		Snapshot: sku.Snapshot,
@@ -123,6 +134,24 @@ func Roster() *entity.Kind[roster.State, *rosterpb.Event] {
 		NewEvent: func() *rosterpb.Event { return &rosterpb.Event{} },
 		Snapshot: roster.Snapshot,
 		Restore:  roster.Restore,
+	}
+}
+
+// Sale is one sale.
+func Sale() *entity.Kind[sale.State, *salepb.Event] {
+	return &entity.Kind[sale.State, *salepb.Event]{
+		Name: sale.Name,
+		New:  sale.New,
+		Decide: func(s *sale.State, cmd proto.Message, now time.Time, heard entity.Heard) entity.Decision[*salepb.Event] {
+			d := sale.Decide(s, cmd, now, heard)
+			return entity.Decision[*salepb.Event]{Events: d.Events, Reply: d.Reply, Asks: asks(d.Asks)}
+		},
+		Evolve:   sale.Evolve,
+		Pending:  func(s *sale.State) []entity.Ask { return asks(sale.Pending(s)) },
+		WakeAt:   sale.WakeAt,
+		NewEvent: func() *salepb.Event { return &salepb.Event{} },
+		Snapshot: sale.Snapshot,
+		Restore:  sale.Restore,
 	}
 }
 

@@ -170,7 +170,7 @@ func (s *State) moveAsks() []Ask {
 		}
 		asks[i].Command = &skupb.Return{
 			OrderId: s.id, CustomerId: s.customerID, Move: m.number, Committed: l.GetUnfulfilled(),
-			Fulfilled: l.GetQuantity() - l.GetUnfulfilled(), Restock: m.refund.GetRestock(),
+			Fulfilled: l.GetQuantity() - l.GetUnfulfilled(), Restock: m.refund.GetRestock(), SaleId: s.saleID,
 		}
 	}
 	return asks

@@ -27,7 +27,7 @@ func (d *draft) place(c *orderpb.Place, heard map[string]proto.Message) Decision
 	}
 	replies := make([]*skupb.ReserveReply, len(c.GetLines()))
 	for i := range replies {
-		replies[i], _ = heard[reserveKey(hash, i)].(*skupb.ReserveReply)
+		replies[i], _ = heard[reserveKey(c, hash, i)].(*skupb.ReserveReply)
 	}
 	if r := undecided(replies); r != nil {
 		return d.refuse(r)
@@ -70,16 +70,21 @@ func (d *draft) placedBefore(c *orderpb.Place, heard map[string]proto.Message) D
 }
 
 // reserveKey names a line's question by the whole input: two inputs that come
-// under one key at one time do not hear each other's answers.
-func reserveKey(hash []byte, i int) string {
-	return askKey("reserve", i) + "/" + hex.EncodeToString(hash[:8])
+// under one key at one time do not hear each other's answers, nor do one that
+// was let into a sale and one that was not.
+func reserveKey(c *orderpb.Place, hash []byte, i int) string {
+	key := askKey("reserve", i) + "/" + hex.EncodeToString(hash[:8])
+	if c.GetAdmitted() {
+		key += "/admitted"
+	}
+	return key
 }
 
 // reserveAsks are the questions that have not been answered yet.
 func (d *draft) reserveAsks(c *orderpb.Place, hash []byte, heard map[string]proto.Message) []Ask {
 	var asks []Ask
 	for i, l := range c.GetLines() {
-		key := reserveKey(hash, i)
+		key := reserveKey(c, hash, i)
 		if _, ok := heard[key]; ok {
 			continue
 		}
@@ -89,6 +94,8 @@ func (d *draft) reserveAsks(c *orderpb.Place, hash []byte, heard map[string]prot
 			Quantity:      l.GetQuantity(),
 			ExpiresAtMs:   d.nowMs + c.GetHoldMs(),
 			ExpectedPrice: l.GetExpectedPrice(),
+			SaleId:        c.GetSaleId(),
+			Admitted:      c.GetAdmitted(),
 		}})
 	}
 	return asks
@@ -98,13 +105,19 @@ func (d *draft) reserveAsks(c *orderpb.Place, hash []byte, heard map[string]prot
 // comes of it: the units are this order's already, from another input under the
 // same key; or nothing else is refused, and a line may be had a moment later,
 // with the same key. What other lines hold, they hold for that, until it ends.
+// A sale that is not open to the customer yet is no reason for an order either,
+// but none to hold anything: where a line is held all the same, it decides.
 func undecided(replies []*skupb.ReserveReply) *commonpb.Refusal {
-	var later *commonpb.Refusal
-	final := false
+	var later, closed *commonpb.Refusal
+	final, held := false, false
 	for i, reply := range replies {
 		switch r := reply.GetRefusal(); r.GetReason() {
 		case commonpb.Reason_REASON_UNSPECIFIED:
-			final = final || reply == nil
+			final, held = final || reply == nil, held || reply != nil
+		case commonpb.Reason_REASON_SALE_NOT_OPEN, commonpb.Reason_REASON_SALE_PAUSED, commonpb.Reason_REASON_ADMISSION_REQUIRED:
+			if closed == nil {
+				closed = ofLine(r, i)
+			}
 		case commonpb.Reason_REASON_IDEMPOTENCY_MISMATCH:
 			return mismatch()
 		case commonpb.Reason_REASON_THROTTLED, commonpb.Reason_REASON_IN_PROGRESS:
@@ -115,8 +128,11 @@ func undecided(replies []*skupb.ReserveReply) *commonpb.Refusal {
 			final = true
 		}
 	}
-	if final {
+	switch {
+	case final, closed != nil && held:
 		return nil
+	case closed != nil:
+		return closed
 	}
 	return later
 }
@@ -148,7 +164,9 @@ func refusedLine(c *orderpb.Place, replies []*skupb.ReserveReply) (refusal *comm
 // ofLine is a SKU's refusal with its field as a path into the order.
 func ofLine(r *commonpb.Refusal, i int) *commonpb.Refusal {
 	out := proto.CloneOf(r)
-	out.Field = append([]string{"lines", strconv.Itoa(i)}, r.GetField()...)
+	if field := r.GetField(); len(field) != 1 || field[0] != "saleId" && field[0] != "admissionToken" {
+		out.Field = append([]string{"lines", strconv.Itoa(i)}, field...)
+	}
 	return out
 }
 
@@ -183,7 +201,7 @@ func (d *draft) addPlaced(c *orderpb.Place, hash []byte) {
 		lines[i] = proto.CloneOf(l)
 	}
 	d.add(&orderpb.Event{Event: &orderpb.Event_Placed{Placed: &orderpb.Placed{
-		CustomerId: c.GetCustomerId(), IdempotencyKey: c.GetIdempotencyKey(), InputHash: hash, Lines: lines, HoldMs: c.GetHoldMs(),
+		CustomerId: c.GetCustomerId(), IdempotencyKey: c.GetIdempotencyKey(), InputHash: hash, Lines: lines, HoldMs: c.GetHoldMs(), SaleId: c.GetSaleId(),
 	}}})
 }
 

@@ -67,6 +67,7 @@ func (s *State) evolvePlaced(e *orderpb.Placed, atMs int64) {
 	s.idempotencyKey = e.GetIdempotencyKey()
 	s.inputHash = e.GetInputHash()
 	s.holdMs = e.GetHoldMs()
+	s.saleID = e.GetSaleId()
 	s.placedAtMs = atMs
 	s.payment.status = orderpb.PaymentStatus_PAYMENT_STATUS_NONE
 	s.lines = make([]line, len(e.GetLines()))

@@ -73,7 +73,7 @@ func (s *State) confirmAsks() []Ask {
 	asks := make([]Ask, len(s.lines))
 	for i := range s.lines {
 		asks[i] = Ask{Key: askKey("confirm", i), Kind: "sku", ID: s.lines[i].sku, Command: &skupb.Confirm{
-			OrderId: s.id, CustomerId: s.customerID, Quantity: s.lines[i].quantity,
+			OrderId: s.id, CustomerId: s.customerID, Quantity: s.lines[i].quantity, SaleId: s.saleID,
 		}}
 	}
 	return asks

@@ -59,6 +59,7 @@ func (s *State) shown() *orderpb.Order {
 		ExpiresAtMs: s.expiresAtMs,
 		Rejection:   proto.CloneOf(s.rejection),
 		Version:     s.version,
+		SaleId:      s.saleID,
 		Payment: &orderpb.Payment{
 			Status:        s.payment.status,
 			Attempt:       s.payment.attempt,
@@ -105,7 +106,7 @@ func Restore(id string, snapshot []byte) (*State, error) {
 	p := o.GetPayment()
 	s := &State{
 		id: id, version: o.GetVersion(), customerID: o.GetCustomerId(), status: o.GetStatus(),
-		idempotencyKey: o.GetIdempotencyKey(), inputHash: o.GetInputHash(), holdMs: o.GetHoldMs(),
+		idempotencyKey: o.GetIdempotencyKey(), inputHash: o.GetInputHash(), holdMs: o.GetHoldMs(), saleID: o.GetSaleId(),
 		placedAtMs: o.GetPlacedAtMs(), expiresAtMs: o.GetExpiresAtMs(), total: o.GetTotal(), rejection: o.GetRejection(),
 		payment: payment{
 			status: p.GetStatus(), attempt: p.GetAttempt(), token: p.GetToken(), provider: p.GetProvider(), reference: p.GetReference(),

@@ -75,7 +75,9 @@ type State struct {
 	idempotencyKey string
 	inputHash      []byte
 	holdMs         int64
-	placedAtMs     int64
+	// saleID is the sale that it was placed in, or empty.
+	saleID     string
+	placedAtMs int64
 	// expiresAtMs is when the holds end, while RESERVED or PAYING; else 0.
 	expiresAtMs int64
 	lines       []line

@@ -26,6 +26,8 @@ func checkPlace(c *orderpb.Place) *commonpb.Refusal {
 		return refuse(commonpb.Reason_REASON_INVALID, "units are held for 1 to "+strconv.FormatInt(MaxHold.Milliseconds(), 10)+" milliseconds", "holdMs")
 	case c.GetPaymentToken() != "" && !text(c.GetPaymentToken(), maxTokenBytes):
 		return badToken()
+	case c.GetSaleId() != "" && !text(c.GetSaleId(), maxIDBytes):
+		return refuse(commonpb.Reason_REASON_INVALID, "a sale's id has 1 to "+strconv.Itoa(maxIDBytes)+" bytes without control characters", "saleId")
 	}
 	seen := make(map[string]int, len(c.GetLines()))
 	for i, l := range c.GetLines() {
@@ -120,6 +122,9 @@ func placeHash(c *orderpb.Place) []byte {
 		b = appendText(b, l.GetSku(), l.GetExpectedPrice().GetCurrency())
 		b = binary.AppendVarint(b, l.GetQuantity())
 		b = binary.AppendVarint(b, l.GetExpectedPrice().GetMinorUnits())
+	}
+	if c.GetSaleId() != "" { // without one the hash is what it was before there were sales
+		b = appendText(b, "sale", c.GetSaleId())
 	}
 	sum := sha256.Sum256(b)
 	return sum[:]

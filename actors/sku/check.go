@@ -21,6 +21,9 @@ func check(s *State) error {
 	if err := checkDeadlines(s); err != nil {
 		return err
 	}
+	if err := checkSale(s); err != nil {
+		return err
+	}
 	if len(s.allocations) > MaxAllocations || len(s.allocations)+s.settled.len() > MaxOrders || s.remembered.len() > MaxRemembered {
 		return fmt.Errorf("%d allocations, %d ended holds, %d remembered answers: over a bound", len(s.allocations), s.settled.len(), s.remembered.len())
 	}

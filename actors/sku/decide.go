@@ -15,7 +15,8 @@ import (
 // which nobody waits for. A command that is not the SKU's is refused with a
 // StockReply.
 func Decide(s *State, cmd proto.Message, now time.Time) ([]*skupb.Event, proto.Message) {
-	d := draft{s: s, nowMs: now.UnixMilli(), stock: s.stock, version: s.version}
+	d := draft{s: s, nowMs: now.UnixMilli(), stock: s.stock, version: s.version, sale: s.sale.config, saleTaken: s.sale.taken, saleOver: s.sale.closed()}
+	d.closeSale()
 	d.expireDue(maxExpiries)
 	if cmd == nil || !cmd.ProtoReflect().IsValid() {
 		return d.events, unknownCommand()
@@ -48,6 +49,8 @@ func (d *draft) decide(cmd proto.Message) proto.Message {
 		return d.configure(c)
 	case *skupb.Unconfigure:
 		return d.unconfigure(c)
+	case *skupb.ConfigureSale:
+		return d.configureSale(c)
 	case *commonpb.Tick, *commonpb.Continue:
 		return nil
 	default:
@@ -74,6 +77,13 @@ type draft struct {
 	early *allocation
 	// ended counts the holds that the draft has ended.
 	ended int
+
+	// The SKU's sale after the events so far: what it says, what was taken in
+	// it, whether it is over, and what customers have given back.
+	sale      *skupb.ConfigureSale
+	saleTaken int64
+	saleOver  bool
+	givenBack map[string]int64
 }
 
 // add appends an event that makes the stock what after says, and remarks on
@@ -127,10 +137,10 @@ func (d *draft) expireDue(most int) {
 	}
 }
 
-// expireFor ends more holds that are due while less than that many units are
-// available. It reports false when there are still more of them.
-func (d *draft) expireFor(units int64) bool {
-	for n := 0; d.stock.available < units; n++ {
+// expireUntil ends more holds that are due until it is enough. It reports false
+// when there are still more of them.
+func (d *draft) expireUntil(enough func() bool) bool {
+	for n := 0; !enough(); n++ {
 		next := d.nextDue()
 		if next == nil {
 			return true
@@ -163,6 +173,7 @@ func (d *draft) expire(a *allocation) {
 	after.held -= int64(a.quantity)
 	after.available += int64(a.quantity)
 	d.ended++
+	d.leaveSale(a)
 	d.add(&skupb.Event{Event: &skupb.Event_Expired{Expired: &skupb.Expired{OrderId: a.orderID, Quantity: int64(a.quantity)}}}, after)
 }
 
@@ -186,6 +197,7 @@ func (d *draft) levelWith(c config) *skupb.Level {
 		Name:      c.name,
 		Price:     c.price,
 		Active:    c.active,
+		Sale:      d.saleLevel(),
 	}
 }
 

@@ -74,6 +74,8 @@ func (d *draft) unconfigure(c *skupb.Unconfigure) *skupb.UnconfigureReply {
 		r = refuse(commonpb.Reason_REASON_CONFLICT, "the SKU "+d.s.id+" has been configured at version "+decimal(conf.productVersion)+" of its product", "productVersion")
 	case conf.active:
 		r = refuse(commonpb.Reason_REASON_ILLEGAL_TRANSITION, "the SKU "+d.s.id+" is on sale", "sku")
+	case !d.saleOver:
+		r = refuse(commonpb.Reason_REASON_ILLEGAL_TRANSITION, "the SKU "+d.s.id+" takes part in the sale "+d.sale.GetSaleId(), "sku")
 	case d.stock.held > 0 || d.stock.committed > 0:
 		r = refuse(commonpb.Reason_REASON_ILLEGAL_TRANSITION, "units of the SKU "+d.s.id+" are held or sold", "sku")
 	}

@@ -28,17 +28,19 @@ func (d *draft) reserve(c *skupb.Reserve) *skupb.ReserveReply {
 	after := d.stock
 	after.available -= c.GetQuantity()
 	after.held += c.GetQuantity()
+	price := d.priceIn(c.GetSaleId())
 	n := &newHold{
 		reserved: skupb.Reserved{
 			OrderId:     c.GetOrderId(),
 			CustomerId:  c.GetCustomerId(),
 			Quantity:    c.GetQuantity(),
 			ExpiresAtMs: c.GetExpiresAtMs(),
-			UnitPrice:   d.s.config.price,
+			UnitPrice:   price,
+			SaleId:      c.GetSaleId(),
 		},
 		reply: skupb.ReserveReply{
 			Version:     d.version + 1,
-			UnitPrice:   d.s.config.price,
+			UnitPrice:   price,
 			Name:        d.s.config.name,
 			ExpiresAtMs: c.GetExpiresAtMs(),
 		},
@@ -100,7 +102,13 @@ func (d *draft) refuseReserve(c *skupb.Reserve) *commonpb.Refusal {
 		return refuse(commonpb.Reason_REASON_HOLD_EXPIRED, "the hold would have ended before it began: place a new order", "sku")
 	case c.GetExpiresAtMs()-MaxHold.Milliseconds() > d.nowMs:
 		return refuse(commonpb.Reason_REASON_INVALID, "a hold ends after "+decimal(int64(MaxHold/time.Hour))+" hours at most", "expiresAt")
-	case c.GetExpectedPrice() != nil && !proto.Equal(c.GetExpectedPrice(), conf.price):
+	}
+	if c.GetSaleId() != "" {
+		if r := d.refuseInSale(c); r != nil {
+			return r
+		}
+	}
+	if c.GetExpectedPrice() != nil && !proto.Equal(c.GetExpectedPrice(), d.priceIn(c.GetSaleId())) {
 		r := refuse(commonpb.Reason_REASON_PRICE_CHANGED, "the price is another one now: read it again", "expectedPrice")
 		r.Sku = d.s.id
 		return r
@@ -108,7 +116,10 @@ func (d *draft) refuseReserve(c *skupb.Reserve) *commonpb.Refusal {
 	if r := d.refuseAllocation(); r != nil {
 		return r
 	}
-	return d.refuseUnits(c.GetQuantity(), "quantity")
+	if c.GetSaleId() != "" {
+		return d.refuseSaleUnits(c.GetCustomerId(), c.GetQuantity())
+	}
+	return d.refuseUnits(c.GetQuantity(), ordinaryUnits, "quantity")
 }
 
 // refuseAllocation keeps the memory that orders take within its bounds.
@@ -132,20 +143,20 @@ func (d *draft) refuseOrder() *commonpb.Refusal {
 	return r
 }
 
-// refuseUnits is for more units than are available, also when everything that
-// is due has ended.
-func (d *draft) refuseUnits(units int64, field string) *commonpb.Refusal {
-	if d.stock.available >= units {
+// refuseUnits is for more units than there are to be had, also when everything
+// that is due has ended.
+func (d *draft) refuseUnits(units int64, of pool, field string) *commonpb.Refusal {
+	if d.free(of) >= units {
 		return nil
 	}
-	all := d.expireFor(units)
-	if d.stock.available >= units {
+	all := d.expireUntil(func() bool { return d.free(of) >= units })
+	if d.free(of) >= units {
 		return nil
 	}
 	if !all {
 		return throttledByExpiry()
 	}
-	return d.insufficient(commonpb.Reason_REASON_INSUFFICIENT_STOCK, units, field)
+	return d.insufficient(commonpb.Reason_REASON_INSUFFICIENT_STOCK, units, d.free(of), field)
 }
 
 // confirm commits an order's units. Units whose hold is over, and units of an
@@ -170,7 +181,7 @@ func (d *draft) confirm(c *skupb.Confirm) *skupb.ConfirmReply {
 	after := d.stock
 	after.held -= c.GetQuantity()
 	after.committed += c.GetQuantity()
-	return d.confirmed(c, 0, after)
+	return d.confirmed(c, 0, "", after)
 }
 
 func (d *draft) reacquire(c *skupb.Confirm, expired bool) *skupb.ConfirmReply {
@@ -178,16 +189,20 @@ func (d *draft) reacquire(c *skupb.Confirm, expired bool) *skupb.ConfirmReply {
 	if m != nil && !m.value.expired {
 		return &skupb.ConfirmReply{Refusal: refuse(commonpb.Reason_REASON_ILLEGAL_TRANSITION, "the order has given its units back", "sku")}
 	}
-	if r := d.refuseReacquire(c.GetQuantity(), expired || m != nil); r != nil {
+	saleID := ""
+	if d.sells(c.GetSaleId()) {
+		saleID = c.GetSaleId()
+	}
+	if r := d.refuseReacquire(c, saleID, expired || m != nil); r != nil {
 		return &skupb.ConfirmReply{Refusal: r}
 	}
 	after := d.stock
 	after.available -= c.GetQuantity()
 	after.committed += c.GetQuantity()
-	return d.confirmed(c, c.GetQuantity(), after)
+	return d.confirmed(c, c.GetQuantity(), saleID, after)
 }
 
-func (d *draft) refuseReacquire(quantity int64, expired bool) *commonpb.Refusal {
+func (d *draft) refuseReacquire(c *skupb.Confirm, saleID string, expired bool) *commonpb.Refusal {
 	switch {
 	case d.s.config.productID == "":
 		return d.notConfigured()
@@ -199,18 +214,24 @@ func (d *draft) refuseReacquire(quantity int64, expired bool) *commonpb.Refusal 
 	if r := d.refuseAllocation(); r != nil {
 		return r
 	}
-	r := d.refuseUnits(quantity, "quantity")
-	if r.GetReason() == commonpb.Reason_REASON_INSUFFICIENT_STOCK && expired {
+	var r *commonpb.Refusal
+	if saleID != "" {
+		r = d.refuseSaleUnits(c.GetCustomerId(), c.GetQuantity())
+	} else {
+		r = d.refuseUnits(c.GetQuantity(), ordinaryUnits, "quantity")
+	}
+	final := r.GetReason() == commonpb.Reason_REASON_INSUFFICIENT_STOCK || r.GetReason() == commonpb.Reason_REASON_CUSTOMER_LIMIT
+	if final && expired {
 		r.Reason = commonpb.Reason_REASON_HOLD_EXPIRED
 		r.Message = "the order's hold has ended, and its units are gone: " + r.GetMessage()
 	}
 	return r
 }
 
-func (d *draft) confirmed(c *skupb.Confirm, reacquired int64, after stock) *skupb.ConfirmReply {
+func (d *draft) confirmed(c *skupb.Confirm, reacquired int64, saleID string, after stock) *skupb.ConfirmReply {
 	version := d.version + 1
 	d.add(&skupb.Event{Event: &skupb.Event_Confirmed{Confirmed: &skupb.Confirmed{
-		OrderId: c.GetOrderId(), Quantity: c.GetQuantity(), Reacquired: reacquired, CustomerId: c.GetCustomerId(),
+		OrderId: c.GetOrderId(), Quantity: c.GetQuantity(), Reacquired: reacquired, CustomerId: c.GetCustomerId(), SaleId: saleID,
 	}}}, after)
 	return &skupb.ConfirmReply{Version: version}
 }

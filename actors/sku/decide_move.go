@@ -50,7 +50,7 @@ func (d *draft) takeBack(c *skupb.Return) *skupb.ReturnReply {
 		return &skupb.ReturnReply{Refusal: r}
 	}
 	d.add(&skupb.Event{Event: &skupb.Event_Returned{Returned: &skupb.Returned{
-		OrderId: c.GetOrderId(), CustomerId: c.GetCustomerId(), Move: c.GetMove(), Committed: committed, Fulfilled: fulfilled, Restocked: c.GetRestock(),
+		OrderId: c.GetOrderId(), CustomerId: c.GetCustomerId(), Move: c.GetMove(), Committed: committed, Fulfilled: fulfilled, Restocked: c.GetRestock(), SaleId: c.GetSaleId(),
 	}}}, d.stock.returned(committed, fulfilled, c.GetRestock()))
 	return &skupb.ReturnReply{}
 }

@@ -25,7 +25,7 @@ func (d *draft) adjust(c *skupb.Adjust) *skupb.StockReply {
 	case d.stock.onHand()+c.GetDelta() > MaxOnHand:
 		r = refuse(commonpb.Reason_REASON_INVALID, "a SKU has at most "+decimal(MaxOnHand)+" units on hand: "+decimal(MaxOnHand-d.stock.onHand())+" more", "delta")
 	case c.GetDelta() < 0:
-		r = d.refuseUnits(-c.GetDelta(), "delta")
+		r = d.refuseUnits(-c.GetDelta(), anyUnits, "delta")
 	}
 	if r != nil {
 		return &skupb.StockReply{Refusal: r}
@@ -81,7 +81,7 @@ func (d *draft) setOnHand(c *skupb.SetOnHand) *skupb.StockReply {
 // refuseCount is for a count below what is held and committed.
 func (d *draft) refuseCount(onHand int64) *commonpb.Refusal {
 	gone := d.stock.onHand() - onHand
-	r := d.refuseUnits(gone-d.stock.unavailable, "onHand")
+	r := d.refuseUnits(gone-d.stock.unavailable, anyUnits, "onHand")
 	if r.GetReason() == commonpb.Reason_REASON_INSUFFICIENT_STOCK {
 		free := d.stock.available + d.stock.unavailable
 		r.Message = "onHand is at least the " + decimal(d.stock.onHand()-free) + " units that are held or committed; allowShortfall sets it all the same"
@@ -102,7 +102,7 @@ func (d *draft) markUnavailable(c *skupb.MarkUnavailable) *skupb.StockReply {
 	case c.GetQuantity() < 1 || c.GetQuantity() > MaxOnHand:
 		r = refuse(commonpb.Reason_REASON_INVALID, "quantity is between 1 and "+decimal(MaxOnHand), "quantity")
 	default:
-		r = d.refuseUnits(c.GetQuantity(), "quantity")
+		r = d.refuseUnits(c.GetQuantity(), anyUnits, "quantity")
 	}
 	if r != nil {
 		return &skupb.StockReply{Refusal: r}

@@ -46,11 +46,19 @@ func Evolve(s *State, e *skupb.Event) {
 	case *skupb.Event_Replenished:
 		s.require(s.stock.available > 0, "replenished without units available")
 		s.sameAnswer()
+	case *skupb.Event_SaleConfigured:
+		s.saleConfigured(v.SaleConfigured.GetSale())
+	case *skupb.Event_SaleClosed:
+		s.require(v.SaleClosed.GetSaleId() == s.sale.id() && !s.sale.closed(), "a sale closed that was not there")
+		s.endSale()
+	case *skupb.Event_SaleReported:
+		s.saleReported(v.SaleReported)
 	default:
 		s.require(false, "unknown event")
 	}
 	s.require(e.GetAfter() != nil && stockOf(e.GetAfter()) == s.stock, "the stock is not the one that the event says")
 	s.require(s.stock.possible(), "such a stock cannot be")
+	s.noteSoldOut()
 }
 
 func (s *State) reserved(e *skupb.Reserved) {
@@ -65,6 +73,7 @@ func (s *State) reserved(e *skupb.Reserved) {
 		quantity:        int32(e.GetQuantity()), //nolint:gosec // at most MaxQuantity
 	}
 	s.allocate(a)
+	s.takeInSale(a, e.GetSaleId())
 	s.deadlines.push(a)
 	s.stock.available -= e.GetQuantity()
 	s.stock.held += e.GetQuantity()
@@ -80,6 +89,7 @@ func (s *State) released(e *skupb.Released) {
 		s.stock.held -= e.GetQuantity()
 	}
 	s.stock.available += e.GetQuantity()
+	s.giveBack(a)
 	s.settle(e.GetOrderId(), false)
 }
 
@@ -89,6 +99,7 @@ func (s *State) expired(e *skupb.Expired) {
 	s.deadlines.remove(int(a.place))
 	s.stock.held -= e.GetQuantity()
 	s.stock.available += e.GetQuantity()
+	s.giveBack(a)
 	s.settle(e.GetOrderId(), true)
 }
 
@@ -106,7 +117,7 @@ func (s *State) confirmed(e *skupb.Confirmed) {
 	s.require(s.allocations[e.GetOrderId()] == nil, "reacquired what it had")
 	s.require(e.GetQuantity() > 0 && e.GetQuantity() <= MaxQuantity, "confirmed an impossible quantity")
 	s.settled.remove(e.GetOrderId())
-	s.allocate(&allocation{
+	a := &allocation{
 		orderID:          e.GetOrderId(),
 		customerID:       e.GetCustomerId(),
 		unitPrice:        s.config.price,
@@ -114,7 +125,12 @@ func (s *State) confirmed(e *skupb.Confirmed) {
 		committedVersion: s.version,
 		quantity:         int32(e.GetQuantity()), //nolint:gosec // at most MaxQuantity
 		place:            -1,
-	})
+	}
+	s.allocate(a)
+	s.takeInSale(a, e.GetSaleId())
+	if e.GetSaleId() != "" {
+		a.unitPrice = s.sale.config.GetPrice()
+	}
 	s.stock.available -= e.GetQuantity()
 }
 

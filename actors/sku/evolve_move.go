@@ -14,6 +14,7 @@ func (s *State) returned(e *skupb.Returned) {
 	} else {
 		s.settleMoved(e.GetOrderId(), e.GetMove())
 	}
+	s.refundedInSale(e)
 	s.stock = s.stock.returned(e.GetCommitted(), e.GetFulfilled(), e.GetRestocked())
 }
 

@@ -45,6 +45,14 @@ func TestGoldenEvents(t *testing.T) {
 			OrderId: "ord_1", CustomerId: "usr_1", Move: 3, Committed: 1, Fulfilled: 2, Restocked: true,
 		}}},
 		"release_remembered": {Event: &skupb.Event_ReleaseRemembered{ReleaseRemembered: &skupb.ReleaseRemembered{OrderId: "ord_1"}}},
+		"sale_configured": {Event: &skupb.Event_SaleConfigured{SaleConfigured: &skupb.SaleConfigured{Sale: &skupb.ConfigureSale{
+			SaleId: "sal_1", SaleVersion: 3, StartsAtMs: 1_800_000_000_000, EndsAtMs: 1_800_000_600_000, Price: eur(990), Allocation: 5, PerCustomerLimit: 2,
+			AdmissionRequired: true, Paused: true, Ended: true,
+		}}}},
+		"sale_closed":       {Event: &skupb.Event_SaleClosed{SaleClosed: &skupb.SaleClosed{SaleId: "sal_1"}}},
+		"sale_reported":     {Event: &skupb.Event_SaleReported{SaleReported: &skupb.SaleReported{SaleId: "sal_1", SoldOut: true, Changes: 3}}},
+		"reserved-in-sale":  {Event: &skupb.Event_Reserved{Reserved: &skupb.Reserved{OrderId: "ord_1", CustomerId: "usr_1", Quantity: 2, UnitPrice: eur(990), SaleId: "sal_1"}}},
+		"confirmed-in-sale": {Event: &skupb.Event_Confirmed{Confirmed: &skupb.Confirmed{OrderId: "ord_1", Quantity: 2, Reacquired: 2, CustomerId: "usr_1", SaleId: "sal_1"}}},
 	}
 	fields := (&skupb.Event{}).ProtoReflect().Descriptor().Oneofs().ByName("event").Fields()
 	for i := range fields.Len() {
@@ -72,6 +80,11 @@ func TestGoldenSnapshot(t *testing.T) {
 	if _, err := Restore("SHOE-42", b); err != nil {
 		t.Error(err)
 	}
+}
+
+func TestGoldenSnapshotWithASale(t *testing.T) {
+	s := given(t, at0(onSale(20), inSale(8, 3), buy("o1", "eve", 2), buy("o2", "bob", 3), confirm("o2", 3)))
+	goldenFile(t, filepath.Join("testdata", "snapshot-sale.binpb"), Snapshot(s), &skupb.State{})
 }
 
 // goldenFile compares a stored message with what it says, both ways.

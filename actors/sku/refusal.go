@@ -26,9 +26,9 @@ func (d *draft) notActive() *commonpb.Refusal {
 	return r
 }
 
-func (d *draft) insufficient(reason commonpb.Reason, requested int64, field string) *commonpb.Refusal {
-	r := refuse(reason, decimal(d.stock.available)+" units of "+d.s.id+" are available, "+decimal(requested)+" were asked for", field)
-	r.Sku, r.Requested, r.Available = d.s.id, requested, d.stock.available
+func (d *draft) insufficient(reason commonpb.Reason, requested, available int64, field string) *commonpb.Refusal {
+	r := refuse(reason, decimal(available)+" units of "+d.s.id+" are available, "+decimal(requested)+" were asked for", field)
+	r.Sku, r.Requested, r.Available = d.s.id, requested, available
 	return r
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"stampede/proto/gen/commonpb"
 	"stampede/proto/gen/skupb"
 )
 
@@ -27,6 +28,8 @@ func Snapshot(s *State) proto.Message {
 		Remembered:     snapshotRemembered(s),
 		Settled:        snapshotSettled(s),
 		UpdatedAtMs:    s.updatedAtMs,
+		Sale:           snapshotSale(s),
+		PastSales:      slices.Clone(s.pastSales),
 	}
 }
 
@@ -48,6 +51,7 @@ func snapshotAllocations(s *State) []*skupb.Allocation {
 		m.ExpiresAtMs, m.Committed = a.expiresAtMs, a.committed()
 		m.ReservedVersion, m.CommittedVersion, m.UnitPrice = a.reservedVersion, a.committedVersion, a.unitPrice
 		m.Move = int64(a.move)
+		m.InSale = a.saleNo != 0 && a.saleNo == s.saleNo
 		out[i] = m
 	}
 	return out
@@ -93,6 +97,7 @@ func Restore(id string, snapshot []byte) (*State, error) {
 	s.config = config{
 		productID: m.GetProductId(), productVersion: m.GetProductVersion(), name: m.GetName(), price: m.GetPrice(), active: m.GetActive(),
 	}
+	s.restoreSale(m)
 	s.restoreAllocations(m.GetAllocations())
 	for _, e := range m.GetSettled() {
 		s.settled.put(e.GetOrderId(), e.GetAtMs(), settled{expired: e.GetExpired(), move: e.GetMove()})
@@ -126,8 +131,13 @@ func (s *State) restoreAllocations(list []*skupb.Allocation) {
 			move:             int32(max(-1, min(e.GetMove(), maxMove+1))),
 			place:            -1,
 		}
-		if proto.Equal(a.unitPrice, s.config.price) {
-			a.unitPrice = s.config.price // one price in memory, not one per hold
+		for _, price := range [...]*commonpb.Money{s.config.price, s.sale.config.GetPrice()} {
+			if proto.Equal(a.unitPrice, price) {
+				a.unitPrice = price // one price in memory, not one per hold
+			}
+		}
+		if e.GetInSale() {
+			a.saleNo = s.saleNo
 		}
 		s.allocations[a.orderID] = a
 		if !a.committed() {

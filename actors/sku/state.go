@@ -72,6 +72,13 @@ type State struct {
 	settled recent[settled]
 	// remembered has the answers that idempotency keys got.
 	remembered recent[remembered]
+
+	// sale is the sale that the SKU takes part in, or took part in last; saleNo
+	// is its number among all of them, 0 before the first.
+	sale   sale
+	saleNo int32
+	// pastSales has those that are over, newest last.
+	pastSales []string
 }
 
 // config is what the owning product says of the SKU. Its price is never
@@ -101,6 +108,8 @@ type allocation struct {
 	move int32
 	// place is the allocation's index in State.deadlines; -1 when committed.
 	place int32
+	// saleNo is State.saleNo of the sale that the units come from; 0: none.
+	saleNo int32
 }
 
 func (a *allocation) committed() bool { return a.committedVersion != 0 }
@@ -126,13 +135,16 @@ func New(id string) *State {
 	return &State{id: id, deadlines: newDeadlines()}
 }
 
-// WakeAt is when the next hold ends; zero: there is none.
+// WakeAt is when the next hold or the sale ends; zero: neither does.
 func WakeAt(s *State) time.Time {
 	next, ok := s.deadlines.first()
-	if !ok {
-		return time.Time{}
+	switch ends := s.sale.config.GetEndsAtMs(); {
+	case ok && (s.sale.closed() || next.expiresAtMs <= ends):
+		return time.UnixMilli(next.expiresAtMs)
+	case !s.sale.closed():
+		return time.UnixMilli(ends)
 	}
-	return time.UnixMilli(next.expiresAtMs)
+	return time.Time{}
 }
 
 func newDeadlines() heap[*allocation] {

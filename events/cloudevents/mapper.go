@@ -105,6 +105,8 @@ func (m *Mapper) Map(dst []Message, rec *entity.Record) ([]Message, error) {
 		dst, err = m.mapSKU(dst, rec, &batch)
 	case "product":
 		dst, err = m.mapProduct(dst, rec, &batch)
+	case "sale":
+		dst, err = m.mapSale(dst, rec, &batch)
 	case "account":
 		dst, err = m.mapAccount(dst, rec, &batch)
 	case "apikey", "roster":

@@ -19,6 +19,7 @@ import (
 	"stampede/proto/gen/orderpb"
 	"stampede/proto/gen/productpb"
 	"stampede/proto/gen/rosterpb"
+	"stampede/proto/gen/salepb"
 	"stampede/proto/gen/skupb"
 )
 
@@ -308,10 +309,10 @@ func TestEveryJournalEventIsPublished(t *testing.T) {
 // TestEveryPublishedTypeIsUsed: a message in events.proto that nothing maps to
 // would be a promise that nobody keeps.
 func TestEveryPublishedTypeIsUsed(t *testing.T) {
-	parts := map[string]bool{"Money": true, "OrderLine": true, "StockLevel": true, "ProductVariant": true}
+	parts := map[string]bool{"Money": true, "OrderLine": true, "StockLevel": true, "ProductVariant": true, "SaleItem": true}
 	used := map[string]bool{}
 	mapper := NewMapper(JSON, "")
-	for kind, empty := range map[string]proto.Message{"order": &orderpb.Event{}, "sku": &skupb.Event{}, "product": &productpb.Event{}, "account": &accountpb.Event{}} {
+	for kind, empty := range map[string]proto.Message{"order": &orderpb.Event{}, "sku": &skupb.Event{}, "product": &productpb.Event{}, "account": &accountpb.Event{}, "sale": &salepb.Event{}} {
 		fields := empty.ProtoReflect().Descriptor().Oneofs().ByName("event").Fields()
 		for i := range fields.Len() {
 			e := empty.ProtoReflect().New()
@@ -319,6 +320,11 @@ func TestEveryPublishedTypeIsUsed(t *testing.T) {
 			for _, m := range mapRecord(t, mapper, record(t, kind, "x", 1, e.Interface())) {
 				used[header(m, "ce_type")] = true
 			}
+		}
+	}
+	for _, r := range []*salepb.StockReported{{Changed: true, SaleSoldOut: true}, {Changed: true}} {
+		for _, m := range mapRecord(t, mapper, record(t, "sale", "x", 1, &salepb.Event{Event: &salepb.Event_StockReported{StockReported: r}})) {
+			used[header(m, "ce_type")] = true
 		}
 	}
 	messages := eventspb.File_stampede_events_v1_events_proto.Messages()
@@ -332,7 +338,7 @@ func TestEveryPublishedTypeIsUsed(t *testing.T) {
 
 func TestAnUnknownEventIsRefused(t *testing.T) {
 	mapper := NewMapper(JSON, "")
-	for kind, e := range map[string]proto.Message{"order": &orderpb.Event{}, "sku": &skupb.Event{}, "product": &productpb.Event{}, "account": &accountpb.Event{}, "sale": &orderpb.Event{}} {
+	for kind, e := range map[string]proto.Message{"order": &orderpb.Event{}, "sku": &skupb.Event{}, "product": &productpb.Event{}, "account": &accountpb.Event{}, "sale": &salepb.Event{}, "unheard-of": &orderpb.Event{}} {
 		before := []Message{{Key: "kept"}}
 		got, err := mapper.Map(before, record(t, kind, "x", 1, e))
 		if !errors.Is(err, ErrUnmapped) || len(got) != 1 {

@@ -111,6 +111,16 @@ func stockData(sku string, level *eventspb.StockLevel, e *skupb.Event) proto.Mes
 		return &eventspb.StockDepleted{Sku: sku, Level: level}
 	case *skupb.Event_Replenished:
 		return &eventspb.StockReplenished{Sku: sku, Level: level}
+	case *skupb.Event_SaleConfigured:
+		c := e.SaleConfigured.GetSale()
+		return &eventspb.SkuSaleConfigured{
+			Sku: sku, SaleId: c.GetSaleId(), StartsAtMs: c.GetStartsAtMs(), EndsAtMs: c.GetEndsAtMs(), SalePrice: money(c.GetPrice()), Allocation: c.GetAllocation(),
+			PerCustomerLimit: c.GetPerCustomerLimit(), Paused: c.GetPaused(), Ended: c.GetEnded(), Level: level,
+		}
+	case *skupb.Event_SaleClosed:
+		return &eventspb.SkuSaleClosed{Sku: sku, SaleId: e.SaleClosed.GetSaleId(), Level: level}
+	case *skupb.Event_SaleReported:
+		return &eventspb.SkuSaleReported{Sku: sku, SaleId: e.SaleReported.GetSaleId(), SoldOut: e.SaleReported.GetSoldOut(), Level: level}
 	}
 	return nil
 }

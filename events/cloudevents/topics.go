@@ -6,6 +6,7 @@ const (
 	TopicStock       = "stampede.stock.v1"
 	TopicStockLevels = "stampede.stock-levels.v1"
 	TopicProducts    = "stampede.products.v1"
+	TopicSales       = "stampede.sales.v1"
 	TopicAccounts    = "stampede.accounts.v1"
 )
 
@@ -26,6 +27,7 @@ func Topics() []Topic {
 		{Name: TopicStock, source: "/stock"},
 		{Name: TopicStockLevels, source: "/stock-levels", Compacted: true},
 		{Name: TopicProducts, source: "/products"},
+		{Name: TopicSales, source: "/sales"},
 		{Name: TopicAccounts, source: "/accounts"},
 	}
 }

@@ -9,11 +9,13 @@ import (
 	"stampede/actors/apikey"
 	"stampede/actors/order"
 	"stampede/actors/product"
+	"stampede/actors/sale"
 	"stampede/persistence"
 	"stampede/proto/gen/accountpb"
 	"stampede/proto/gen/apikeypb"
 	"stampede/proto/gen/orderpb"
 	"stampede/proto/gen/productpb"
+	"stampede/proto/gen/salepb"
 	"stampede/proto/gen/skupb"
 )
 
@@ -69,6 +71,13 @@ func kinds() map[string]kind {
 				return &apiKeyRow{state: s}, err
 			},
 		},
+		"sale": {
+			empty: func(id string) aggregate { return &saleRow{state: sale.NewFold(id)} },
+			restore: func(id string, body []byte) (aggregate, error) {
+				s, err := sale.RestoreFold(id, body)
+				return &saleRow{state: s}, err
+			},
+		},
 		"sku": {
 			empty: func(id string) aggregate { return &skuRow{level: &skupb.Level{Sku: id}} },
 			restore: func(_ string, body []byte) (aggregate, error) {
@@ -122,6 +131,24 @@ func (a *productRow) row(r *persistence.Row) error {
 		r.State = "published"
 	}
 	return body(r, p)
+}
+
+// saleRow folds as the sale itself does, but for who waits; its body is that
+// much of the sale's snapshot. A sale that nobody is to see has no state.
+type saleRow struct{ state *sale.State }
+
+func (a *saleRow) apply(event []byte, _ uint64) (int64, error) {
+	var e salepb.Event
+	if err := proto.Unmarshal(event, &e); err != nil {
+		return 0, err
+	}
+	sale.Evolve(a.state, &e)
+	return e.AtMs, nil
+}
+
+func (a *saleRow) row(r *persistence.Row) error {
+	r.State, r.SortMs = a.state.StatusName(), a.state.CreatedAtMs()
+	return body(r, sale.Snapshot(a.state))
 }
 
 // accountRow keeps what others may see of an account: no password, no session.

@@ -2514,6 +2514,1102 @@ func (x *RolesChanged) GetRoles() []string {
 	return nil
 }
 
+// ---- of sales, on stampede.stock.v1 ----
+// SkuSaleConfigured: the SKU takes part in a sale, as it says; or, with ended, in it no longer.
+type SkuSaleConfigured struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Sku              string                 `protobuf:"bytes,1,opt,name=sku,proto3" json:"sku,omitempty"`
+	SaleId           string                 `protobuf:"bytes,2,opt,name=sale_id,json=saleId,proto3" json:"sale_id,omitempty"`
+	StartsAtMs       int64                  `protobuf:"varint,3,opt,name=starts_at_ms,json=startsAtMs,proto3" json:"starts_at_ms,omitempty"`
+	EndsAtMs         int64                  `protobuf:"varint,4,opt,name=ends_at_ms,json=endsAtMs,proto3" json:"ends_at_ms,omitempty"`
+	SalePrice        *Money                 `protobuf:"bytes,5,opt,name=sale_price,json=salePrice,proto3" json:"sale_price,omitempty"`
+	Allocation       int64                  `protobuf:"varint,6,opt,name=allocation,proto3" json:"allocation,omitempty"`
+	PerCustomerLimit int64                  `protobuf:"varint,7,opt,name=per_customer_limit,json=perCustomerLimit,proto3" json:"per_customer_limit,omitempty"`
+	Paused           bool                   `protobuf:"varint,8,opt,name=paused,proto3" json:"paused,omitempty"`
+	Ended            bool                   `protobuf:"varint,9,opt,name=ended,proto3" json:"ended,omitempty"`
+	Level            *StockLevel            `protobuf:"bytes,10,opt,name=level,proto3" json:"level,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *SkuSaleConfigured) Reset() {
+	*x = SkuSaleConfigured{}
+	mi := &file_stampede_events_v1_events_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SkuSaleConfigured) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SkuSaleConfigured) ProtoMessage() {}
+
+func (x *SkuSaleConfigured) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_events_v1_events_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SkuSaleConfigured.ProtoReflect.Descriptor instead.
+func (*SkuSaleConfigured) Descriptor() ([]byte, []int) {
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *SkuSaleConfigured) GetSku() string {
+	if x != nil {
+		return x.Sku
+	}
+	return ""
+}
+
+func (x *SkuSaleConfigured) GetSaleId() string {
+	if x != nil {
+		return x.SaleId
+	}
+	return ""
+}
+
+func (x *SkuSaleConfigured) GetStartsAtMs() int64 {
+	if x != nil {
+		return x.StartsAtMs
+	}
+	return 0
+}
+
+func (x *SkuSaleConfigured) GetEndsAtMs() int64 {
+	if x != nil {
+		return x.EndsAtMs
+	}
+	return 0
+}
+
+func (x *SkuSaleConfigured) GetSalePrice() *Money {
+	if x != nil {
+		return x.SalePrice
+	}
+	return nil
+}
+
+func (x *SkuSaleConfigured) GetAllocation() int64 {
+	if x != nil {
+		return x.Allocation
+	}
+	return 0
+}
+
+func (x *SkuSaleConfigured) GetPerCustomerLimit() int64 {
+	if x != nil {
+		return x.PerCustomerLimit
+	}
+	return 0
+}
+
+func (x *SkuSaleConfigured) GetPaused() bool {
+	if x != nil {
+		return x.Paused
+	}
+	return false
+}
+
+func (x *SkuSaleConfigured) GetEnded() bool {
+	if x != nil {
+		return x.Ended
+	}
+	return false
+}
+
+func (x *SkuSaleConfigured) GetLevel() *StockLevel {
+	if x != nil {
+		return x.Level
+	}
+	return nil
+}
+
+// SkuSaleClosed: the sale's end has come, and what it has not sold is ordinary stock again.
+type SkuSaleClosed struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Sku           string                 `protobuf:"bytes,1,opt,name=sku,proto3" json:"sku,omitempty"`
+	SaleId        string                 `protobuf:"bytes,2,opt,name=sale_id,json=saleId,proto3" json:"sale_id,omitempty"`
+	Level         *StockLevel            `protobuf:"bytes,3,opt,name=level,proto3" json:"level,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SkuSaleClosed) Reset() {
+	*x = SkuSaleClosed{}
+	mi := &file_stampede_events_v1_events_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SkuSaleClosed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SkuSaleClosed) ProtoMessage() {}
+
+func (x *SkuSaleClosed) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_events_v1_events_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SkuSaleClosed.ProtoReflect.Descriptor instead.
+func (*SkuSaleClosed) Descriptor() ([]byte, []int) {
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *SkuSaleClosed) GetSku() string {
+	if x != nil {
+		return x.Sku
+	}
+	return ""
+}
+
+func (x *SkuSaleClosed) GetSaleId() string {
+	if x != nil {
+		return x.SaleId
+	}
+	return ""
+}
+
+func (x *SkuSaleClosed) GetLevel() *StockLevel {
+	if x != nil {
+		return x.Level
+	}
+	return nil
+}
+
+// SkuSaleReported: the sale has been told whether everything that was set aside is taken.
+type SkuSaleReported struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Sku           string                 `protobuf:"bytes,1,opt,name=sku,proto3" json:"sku,omitempty"`
+	SaleId        string                 `protobuf:"bytes,2,opt,name=sale_id,json=saleId,proto3" json:"sale_id,omitempty"`
+	SoldOut       bool                   `protobuf:"varint,3,opt,name=sold_out,json=soldOut,proto3" json:"sold_out,omitempty"`
+	Level         *StockLevel            `protobuf:"bytes,4,opt,name=level,proto3" json:"level,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SkuSaleReported) Reset() {
+	*x = SkuSaleReported{}
+	mi := &file_stampede_events_v1_events_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SkuSaleReported) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SkuSaleReported) ProtoMessage() {}
+
+func (x *SkuSaleReported) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_events_v1_events_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SkuSaleReported.ProtoReflect.Descriptor instead.
+func (*SkuSaleReported) Descriptor() ([]byte, []int) {
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *SkuSaleReported) GetSku() string {
+	if x != nil {
+		return x.Sku
+	}
+	return ""
+}
+
+func (x *SkuSaleReported) GetSaleId() string {
+	if x != nil {
+		return x.SaleId
+	}
+	return ""
+}
+
+func (x *SkuSaleReported) GetSoldOut() bool {
+	if x != nil {
+		return x.SoldOut
+	}
+	return false
+}
+
+func (x *SkuSaleReported) GetLevel() *StockLevel {
+	if x != nil {
+		return x.Level
+	}
+	return nil
+}
+
+// ---- stampede.sales.v1, key: sale id ----
+type SaleItem struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Sku           string                 `protobuf:"bytes,1,opt,name=sku,proto3" json:"sku,omitempty"`
+	SalePrice     *Money                 `protobuf:"bytes,2,opt,name=sale_price,json=salePrice,proto3" json:"sale_price,omitempty"`
+	Allocation    int64                  `protobuf:"varint,3,opt,name=allocation,proto3" json:"allocation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SaleItem) Reset() {
+	*x = SaleItem{}
+	mi := &file_stampede_events_v1_events_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SaleItem) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SaleItem) ProtoMessage() {}
+
+func (x *SaleItem) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_events_v1_events_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SaleItem.ProtoReflect.Descriptor instead.
+func (*SaleItem) Descriptor() ([]byte, []int) {
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *SaleItem) GetSku() string {
+	if x != nil {
+		return x.Sku
+	}
+	return ""
+}
+
+func (x *SaleItem) GetSalePrice() *Money {
+	if x != nil {
+		return x.SalePrice
+	}
+	return nil
+}
+
+func (x *SaleItem) GetAllocation() int64 {
+	if x != nil {
+		return x.Allocation
+	}
+	return 0
+}
+
+// SaleDrafted: a sale was asked for. SaleScheduled follows when its SKUs take part, SaleRejected when one does not.
+type SaleDrafted struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	SaleId        string                 `protobuf:"bytes,1,opt,name=sale_id,json=saleId,proto3" json:"sale_id,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SaleDrafted) Reset() {
+	*x = SaleDrafted{}
+	mi := &file_stampede_events_v1_events_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SaleDrafted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SaleDrafted) ProtoMessage() {}
+
+func (x *SaleDrafted) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_events_v1_events_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SaleDrafted.ProtoReflect.Descriptor instead.
+func (*SaleDrafted) Descriptor() ([]byte, []int) {
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *SaleDrafted) GetSaleId() string {
+	if x != nil {
+		return x.SaleId
+	}
+	return ""
+}
+
+func (x *SaleDrafted) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type SaleScheduled struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	SaleId     string                 `protobuf:"bytes,1,opt,name=sale_id,json=saleId,proto3" json:"sale_id,omitempty"`
+	Name       string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	StartsAtMs int64                  `protobuf:"varint,3,opt,name=starts_at_ms,json=startsAtMs,proto3" json:"starts_at_ms,omitempty"`
+	EndsAtMs   int64                  `protobuf:"varint,4,opt,name=ends_at_ms,json=endsAtMs,proto3" json:"ends_at_ms,omitempty"`
+	// Absent: any number.
+	PerCustomerLimit *int64 `protobuf:"varint,5,opt,name=per_customer_limit,json=perCustomerLimit,proto3,oneof" json:"per_customer_limit,omitempty"`
+	// The API's AdmissionPolicy.
+	Admission string      `protobuf:"bytes,6,opt,name=admission,proto3" json:"admission,omitempty"`
+	Items     []*SaleItem `protobuf:"bytes,7,rep,name=items,proto3" json:"items,omitempty"`
+	// SHA-256, in hexadecimal, of the secret that the waiting room is shuffled with; absent without a shuffle.
+	ShuffleCommitment *string `protobuf:"bytes,8,opt,name=shuffle_commitment,json=shuffleCommitment,proto3,oneof" json:"shuffle_commitment,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *SaleScheduled) Reset() {
+	*x = SaleScheduled{}
+	mi := &file_stampede_events_v1_events_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SaleScheduled) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SaleScheduled) ProtoMessage() {}
+
+func (x *SaleScheduled) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_events_v1_events_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SaleScheduled.ProtoReflect.Descriptor instead.
+func (*SaleScheduled) Descriptor() ([]byte, []int) {
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *SaleScheduled) GetSaleId() string {
+	if x != nil {
+		return x.SaleId
+	}
+	return ""
+}
+
+func (x *SaleScheduled) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SaleScheduled) GetStartsAtMs() int64 {
+	if x != nil {
+		return x.StartsAtMs
+	}
+	return 0
+}
+
+func (x *SaleScheduled) GetEndsAtMs() int64 {
+	if x != nil {
+		return x.EndsAtMs
+	}
+	return 0
+}
+
+func (x *SaleScheduled) GetPerCustomerLimit() int64 {
+	if x != nil && x.PerCustomerLimit != nil {
+		return *x.PerCustomerLimit
+	}
+	return 0
+}
+
+func (x *SaleScheduled) GetAdmission() string {
+	if x != nil {
+		return x.Admission
+	}
+	return ""
+}
+
+func (x *SaleScheduled) GetItems() []*SaleItem {
+	if x != nil {
+		return x.Items
+	}
+	return nil
+}
+
+func (x *SaleScheduled) GetShuffleCommitment() string {
+	if x != nil && x.ShuffleCommitment != nil {
+		return *x.ShuffleCommitment
+	}
+	return ""
+}
+
+type SaleRejected struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	SaleId string                 `protobuf:"bytes,1,opt,name=sale_id,json=saleId,proto3" json:"sale_id,omitempty"`
+	// The API's ErrorCode.
+	Code          string `protobuf:"bytes,2,opt,name=code,proto3" json:"code,omitempty"`
+	Message       string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SaleRejected) Reset() {
+	*x = SaleRejected{}
+	mi := &file_stampede_events_v1_events_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SaleRejected) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SaleRejected) ProtoMessage() {}
+
+func (x *SaleRejected) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_events_v1_events_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SaleRejected.ProtoReflect.Descriptor instead.
+func (*SaleRejected) Descriptor() ([]byte, []int) {
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *SaleRejected) GetSaleId() string {
+	if x != nil {
+		return x.SaleId
+	}
+	return ""
+}
+
+func (x *SaleRejected) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *SaleRejected) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+type SaleOpened struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	SaleId string                 `protobuf:"bytes,1,opt,name=sale_id,json=saleId,proto3" json:"sale_id,omitempty"`
+	// How many had joined the waiting room.
+	Joined int64 `protobuf:"varint,2,opt,name=joined,proto3" json:"joined,omitempty"`
+	// The secret, in hexadecimal: with it and joined anyone can compute the places; absent without a shuffle.
+	ShuffleSecret *string `protobuf:"bytes,3,opt,name=shuffle_secret,json=shuffleSecret,proto3,oneof" json:"shuffle_secret,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SaleOpened) Reset() {
+	*x = SaleOpened{}
+	mi := &file_stampede_events_v1_events_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SaleOpened) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SaleOpened) ProtoMessage() {}
+
+func (x *SaleOpened) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_events_v1_events_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SaleOpened.ProtoReflect.Descriptor instead.
+func (*SaleOpened) Descriptor() ([]byte, []int) {
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *SaleOpened) GetSaleId() string {
+	if x != nil {
+		return x.SaleId
+	}
+	return ""
+}
+
+func (x *SaleOpened) GetJoined() int64 {
+	if x != nil {
+		return x.Joined
+	}
+	return 0
+}
+
+func (x *SaleOpened) GetShuffleSecret() string {
+	if x != nil && x.ShuffleSecret != nil {
+		return *x.ShuffleSecret
+	}
+	return ""
+}
+
+type SalePaused struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	SaleId        string                 `protobuf:"bytes,1,opt,name=sale_id,json=saleId,proto3" json:"sale_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SalePaused) Reset() {
+	*x = SalePaused{}
+	mi := &file_stampede_events_v1_events_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SalePaused) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SalePaused) ProtoMessage() {}
+
+func (x *SalePaused) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_events_v1_events_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SalePaused.ProtoReflect.Descriptor instead.
+func (*SalePaused) Descriptor() ([]byte, []int) {
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *SalePaused) GetSaleId() string {
+	if x != nil {
+		return x.SaleId
+	}
+	return ""
+}
+
+type SaleResumed struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	SaleId        string                 `protobuf:"bytes,1,opt,name=sale_id,json=saleId,proto3" json:"sale_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SaleResumed) Reset() {
+	*x = SaleResumed{}
+	mi := &file_stampede_events_v1_events_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SaleResumed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SaleResumed) ProtoMessage() {}
+
+func (x *SaleResumed) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_events_v1_events_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SaleResumed.ProtoReflect.Descriptor instead.
+func (*SaleResumed) Descriptor() ([]byte, []int) {
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *SaleResumed) GetSaleId() string {
+	if x != nil {
+		return x.SaleId
+	}
+	return ""
+}
+
+type SaleRescheduled struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	SaleId        string                 `protobuf:"bytes,1,opt,name=sale_id,json=saleId,proto3" json:"sale_id,omitempty"`
+	StartsAtMs    int64                  `protobuf:"varint,2,opt,name=starts_at_ms,json=startsAtMs,proto3" json:"starts_at_ms,omitempty"`
+	EndsAtMs      int64                  `protobuf:"varint,3,opt,name=ends_at_ms,json=endsAtMs,proto3" json:"ends_at_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SaleRescheduled) Reset() {
+	*x = SaleRescheduled{}
+	mi := &file_stampede_events_v1_events_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SaleRescheduled) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SaleRescheduled) ProtoMessage() {}
+
+func (x *SaleRescheduled) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_events_v1_events_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SaleRescheduled.ProtoReflect.Descriptor instead.
+func (*SaleRescheduled) Descriptor() ([]byte, []int) {
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *SaleRescheduled) GetSaleId() string {
+	if x != nil {
+		return x.SaleId
+	}
+	return ""
+}
+
+func (x *SaleRescheduled) GetStartsAtMs() int64 {
+	if x != nil {
+		return x.StartsAtMs
+	}
+	return 0
+}
+
+func (x *SaleRescheduled) GetEndsAtMs() int64 {
+	if x != nil {
+		return x.EndsAtMs
+	}
+	return 0
+}
+
+type SaleAdmissionChanged struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	SaleId         string                 `protobuf:"bytes,1,opt,name=sale_id,json=saleId,proto3" json:"sale_id,omitempty"`
+	AdmitPerSecond int64                  `protobuf:"varint,2,opt,name=admit_per_second,json=admitPerSecond,proto3" json:"admit_per_second,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *SaleAdmissionChanged) Reset() {
+	*x = SaleAdmissionChanged{}
+	mi := &file_stampede_events_v1_events_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SaleAdmissionChanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SaleAdmissionChanged) ProtoMessage() {}
+
+func (x *SaleAdmissionChanged) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_events_v1_events_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SaleAdmissionChanged.ProtoReflect.Descriptor instead.
+func (*SaleAdmissionChanged) Descriptor() ([]byte, []int) {
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *SaleAdmissionChanged) GetSaleId() string {
+	if x != nil {
+		return x.SaleId
+	}
+	return ""
+}
+
+func (x *SaleAdmissionChanged) GetAdmitPerSecond() int64 {
+	if x != nil {
+		return x.AdmitPerSecond
+	}
+	return 0
+}
+
+type SaleSoldOut struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	SaleId        string                 `protobuf:"bytes,1,opt,name=sale_id,json=saleId,proto3" json:"sale_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SaleSoldOut) Reset() {
+	*x = SaleSoldOut{}
+	mi := &file_stampede_events_v1_events_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SaleSoldOut) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SaleSoldOut) ProtoMessage() {}
+
+func (x *SaleSoldOut) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_events_v1_events_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SaleSoldOut.ProtoReflect.Descriptor instead.
+func (*SaleSoldOut) Descriptor() ([]byte, []int) {
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *SaleSoldOut) GetSaleId() string {
+	if x != nil {
+		return x.SaleId
+	}
+	return ""
+}
+
+// SaleRestocked: a hold ended, and the sale that was sold out is not any more.
+type SaleRestocked struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	SaleId        string                 `protobuf:"bytes,1,opt,name=sale_id,json=saleId,proto3" json:"sale_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SaleRestocked) Reset() {
+	*x = SaleRestocked{}
+	mi := &file_stampede_events_v1_events_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SaleRestocked) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SaleRestocked) ProtoMessage() {}
+
+func (x *SaleRestocked) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_events_v1_events_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SaleRestocked.ProtoReflect.Descriptor instead.
+func (*SaleRestocked) Descriptor() ([]byte, []int) {
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *SaleRestocked) GetSaleId() string {
+	if x != nil {
+		return x.SaleId
+	}
+	return ""
+}
+
+// SaleItemReported: one of several SKUs is sold out, or no longer; the sale as a whole stays as it was.
+type SaleItemReported struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	SaleId        string                 `protobuf:"bytes,1,opt,name=sale_id,json=saleId,proto3" json:"sale_id,omitempty"`
+	Sku           string                 `protobuf:"bytes,2,opt,name=sku,proto3" json:"sku,omitempty"`
+	SoldOut       bool                   `protobuf:"varint,3,opt,name=sold_out,json=soldOut,proto3" json:"sold_out,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SaleItemReported) Reset() {
+	*x = SaleItemReported{}
+	mi := &file_stampede_events_v1_events_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SaleItemReported) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SaleItemReported) ProtoMessage() {}
+
+func (x *SaleItemReported) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_events_v1_events_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SaleItemReported.ProtoReflect.Descriptor instead.
+func (*SaleItemReported) Descriptor() ([]byte, []int) {
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *SaleItemReported) GetSaleId() string {
+	if x != nil {
+		return x.SaleId
+	}
+	return ""
+}
+
+func (x *SaleItemReported) GetSku() string {
+	if x != nil {
+		return x.Sku
+	}
+	return ""
+}
+
+func (x *SaleItemReported) GetSoldOut() bool {
+	if x != nil {
+		return x.SoldOut
+	}
+	return false
+}
+
+// SaleSkusConfigured: every SKU sells by the sale as it was at its version config_version.
+type SaleSkusConfigured struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	SaleId        string                 `protobuf:"bytes,1,opt,name=sale_id,json=saleId,proto3" json:"sale_id,omitempty"`
+	ConfigVersion int64                  `protobuf:"varint,2,opt,name=config_version,json=configVersion,proto3" json:"config_version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SaleSkusConfigured) Reset() {
+	*x = SaleSkusConfigured{}
+	mi := &file_stampede_events_v1_events_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SaleSkusConfigured) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SaleSkusConfigured) ProtoMessage() {}
+
+func (x *SaleSkusConfigured) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_events_v1_events_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SaleSkusConfigured.ProtoReflect.Descriptor instead.
+func (*SaleSkusConfigured) Descriptor() ([]byte, []int) {
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *SaleSkusConfigured) GetSaleId() string {
+	if x != nil {
+		return x.SaleId
+	}
+	return ""
+}
+
+func (x *SaleSkusConfigured) GetConfigVersion() int64 {
+	if x != nil {
+		return x.ConfigVersion
+	}
+	return 0
+}
+
+// SaleJoined: a customer took a place in the waiting room.
+type SaleJoined struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	SaleId        string                 `protobuf:"bytes,1,opt,name=sale_id,json=saleId,proto3" json:"sale_id,omitempty"`
+	CustomerId    string                 `protobuf:"bytes,2,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	Number        int64                  `protobuf:"varint,3,opt,name=number,proto3" json:"number,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SaleJoined) Reset() {
+	*x = SaleJoined{}
+	mi := &file_stampede_events_v1_events_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SaleJoined) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SaleJoined) ProtoMessage() {}
+
+func (x *SaleJoined) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_events_v1_events_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SaleJoined.ProtoReflect.Descriptor instead.
+func (*SaleJoined) Descriptor() ([]byte, []int) {
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *SaleJoined) GetSaleId() string {
+	if x != nil {
+		return x.SaleId
+	}
+	return ""
+}
+
+func (x *SaleJoined) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+func (x *SaleJoined) GetNumber() int64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+type SaleEnded struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	SaleId        string                 `protobuf:"bytes,1,opt,name=sale_id,json=saleId,proto3" json:"sale_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SaleEnded) Reset() {
+	*x = SaleEnded{}
+	mi := &file_stampede_events_v1_events_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SaleEnded) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SaleEnded) ProtoMessage() {}
+
+func (x *SaleEnded) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_events_v1_events_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SaleEnded.ProtoReflect.Descriptor instead.
+func (*SaleEnded) Descriptor() ([]byte, []int) {
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *SaleEnded) GetSaleId() string {
+	if x != nil {
+		return x.SaleId
+	}
+	return ""
+}
+
 var File_stampede_events_v1_events_proto protoreflect.FileDescriptor
 
 const file_stampede_events_v1_events_proto_rawDesc = "" +
@@ -2707,7 +3803,99 @@ const file_stampede_events_v1_events_proto_rawDesc = "" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\"=\n" +
 	"\fRolesChanged\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x14\n" +
-	"\x05roles\x18\x02 \x03(\tR\x05rolesB\x1dZ\x1bstampede/proto/gen/eventspbb\x06proto3"
+	"\x05roles\x18\x02 \x03(\tR\x05roles\"\xea\x02\n" +
+	"\x11SkuSaleConfigured\x12\x10\n" +
+	"\x03sku\x18\x01 \x01(\tR\x03sku\x12\x17\n" +
+	"\asale_id\x18\x02 \x01(\tR\x06saleId\x12 \n" +
+	"\fstarts_at_ms\x18\x03 \x01(\x03R\n" +
+	"startsAtMs\x12\x1c\n" +
+	"\n" +
+	"ends_at_ms\x18\x04 \x01(\x03R\bendsAtMs\x128\n" +
+	"\n" +
+	"sale_price\x18\x05 \x01(\v2\x19.stampede.events.v1.MoneyR\tsalePrice\x12\x1e\n" +
+	"\n" +
+	"allocation\x18\x06 \x01(\x03R\n" +
+	"allocation\x12,\n" +
+	"\x12per_customer_limit\x18\a \x01(\x03R\x10perCustomerLimit\x12\x16\n" +
+	"\x06paused\x18\b \x01(\bR\x06paused\x12\x14\n" +
+	"\x05ended\x18\t \x01(\bR\x05ended\x124\n" +
+	"\x05level\x18\n" +
+	" \x01(\v2\x1e.stampede.events.v1.StockLevelR\x05level\"p\n" +
+	"\rSkuSaleClosed\x12\x10\n" +
+	"\x03sku\x18\x01 \x01(\tR\x03sku\x12\x17\n" +
+	"\asale_id\x18\x02 \x01(\tR\x06saleId\x124\n" +
+	"\x05level\x18\x03 \x01(\v2\x1e.stampede.events.v1.StockLevelR\x05level\"\x8d\x01\n" +
+	"\x0fSkuSaleReported\x12\x10\n" +
+	"\x03sku\x18\x01 \x01(\tR\x03sku\x12\x17\n" +
+	"\asale_id\x18\x02 \x01(\tR\x06saleId\x12\x19\n" +
+	"\bsold_out\x18\x03 \x01(\bR\asoldOut\x124\n" +
+	"\x05level\x18\x04 \x01(\v2\x1e.stampede.events.v1.StockLevelR\x05level\"v\n" +
+	"\bSaleItem\x12\x10\n" +
+	"\x03sku\x18\x01 \x01(\tR\x03sku\x128\n" +
+	"\n" +
+	"sale_price\x18\x02 \x01(\v2\x19.stampede.events.v1.MoneyR\tsalePrice\x12\x1e\n" +
+	"\n" +
+	"allocation\x18\x03 \x01(\x03R\n" +
+	"allocation\":\n" +
+	"\vSaleDrafted\x12\x17\n" +
+	"\asale_id\x18\x01 \x01(\tR\x06saleId\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"\xe3\x02\n" +
+	"\rSaleScheduled\x12\x17\n" +
+	"\asale_id\x18\x01 \x01(\tR\x06saleId\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12 \n" +
+	"\fstarts_at_ms\x18\x03 \x01(\x03R\n" +
+	"startsAtMs\x12\x1c\n" +
+	"\n" +
+	"ends_at_ms\x18\x04 \x01(\x03R\bendsAtMs\x121\n" +
+	"\x12per_customer_limit\x18\x05 \x01(\x03H\x00R\x10perCustomerLimit\x88\x01\x01\x12\x1c\n" +
+	"\tadmission\x18\x06 \x01(\tR\tadmission\x122\n" +
+	"\x05items\x18\a \x03(\v2\x1c.stampede.events.v1.SaleItemR\x05items\x122\n" +
+	"\x12shuffle_commitment\x18\b \x01(\tH\x01R\x11shuffleCommitment\x88\x01\x01B\x15\n" +
+	"\x13_per_customer_limitB\x15\n" +
+	"\x13_shuffle_commitment\"U\n" +
+	"\fSaleRejected\x12\x17\n" +
+	"\asale_id\x18\x01 \x01(\tR\x06saleId\x12\x12\n" +
+	"\x04code\x18\x02 \x01(\tR\x04code\x12\x18\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\"|\n" +
+	"\n" +
+	"SaleOpened\x12\x17\n" +
+	"\asale_id\x18\x01 \x01(\tR\x06saleId\x12\x16\n" +
+	"\x06joined\x18\x02 \x01(\x03R\x06joined\x12*\n" +
+	"\x0eshuffle_secret\x18\x03 \x01(\tH\x00R\rshuffleSecret\x88\x01\x01B\x11\n" +
+	"\x0f_shuffle_secret\"%\n" +
+	"\n" +
+	"SalePaused\x12\x17\n" +
+	"\asale_id\x18\x01 \x01(\tR\x06saleId\"&\n" +
+	"\vSaleResumed\x12\x17\n" +
+	"\asale_id\x18\x01 \x01(\tR\x06saleId\"j\n" +
+	"\x0fSaleRescheduled\x12\x17\n" +
+	"\asale_id\x18\x01 \x01(\tR\x06saleId\x12 \n" +
+	"\fstarts_at_ms\x18\x02 \x01(\x03R\n" +
+	"startsAtMs\x12\x1c\n" +
+	"\n" +
+	"ends_at_ms\x18\x03 \x01(\x03R\bendsAtMs\"Y\n" +
+	"\x14SaleAdmissionChanged\x12\x17\n" +
+	"\asale_id\x18\x01 \x01(\tR\x06saleId\x12(\n" +
+	"\x10admit_per_second\x18\x02 \x01(\x03R\x0eadmitPerSecond\"&\n" +
+	"\vSaleSoldOut\x12\x17\n" +
+	"\asale_id\x18\x01 \x01(\tR\x06saleId\"(\n" +
+	"\rSaleRestocked\x12\x17\n" +
+	"\asale_id\x18\x01 \x01(\tR\x06saleId\"X\n" +
+	"\x10SaleItemReported\x12\x17\n" +
+	"\asale_id\x18\x01 \x01(\tR\x06saleId\x12\x10\n" +
+	"\x03sku\x18\x02 \x01(\tR\x03sku\x12\x19\n" +
+	"\bsold_out\x18\x03 \x01(\bR\asoldOut\"T\n" +
+	"\x12SaleSkusConfigured\x12\x17\n" +
+	"\asale_id\x18\x01 \x01(\tR\x06saleId\x12%\n" +
+	"\x0econfig_version\x18\x02 \x01(\x03R\rconfigVersion\"^\n" +
+	"\n" +
+	"SaleJoined\x12\x17\n" +
+	"\asale_id\x18\x01 \x01(\tR\x06saleId\x12\x1f\n" +
+	"\vcustomer_id\x18\x02 \x01(\tR\n" +
+	"customerId\x12\x16\n" +
+	"\x06number\x18\x03 \x01(\x03R\x06number\"$\n" +
+	"\tSaleEnded\x12\x17\n" +
+	"\asale_id\x18\x01 \x01(\tR\x06saleIdB\x1dZ\x1bstampede/proto/gen/eventspbb\x06proto3"
 
 var (
 	file_stampede_events_v1_events_proto_rawDescOnce sync.Once
@@ -2721,7 +3909,7 @@ func file_stampede_events_v1_events_proto_rawDescGZIP() []byte {
 	return file_stampede_events_v1_events_proto_rawDescData
 }
 
-var file_stampede_events_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
+var file_stampede_events_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 57)
 var file_stampede_events_v1_events_proto_goTypes = []any{
 	(*Money)(nil),                 // 0: stampede.events.v1.Money
 	(*OrderLine)(nil),             // 1: stampede.events.v1.OrderLine
@@ -2762,6 +3950,24 @@ var file_stampede_events_v1_events_proto_goTypes = []any{
 	(*UserRegistered)(nil),        // 36: stampede.events.v1.UserRegistered
 	(*ProfileUpdated)(nil),        // 37: stampede.events.v1.ProfileUpdated
 	(*RolesChanged)(nil),          // 38: stampede.events.v1.RolesChanged
+	(*SkuSaleConfigured)(nil),     // 39: stampede.events.v1.SkuSaleConfigured
+	(*SkuSaleClosed)(nil),         // 40: stampede.events.v1.SkuSaleClosed
+	(*SkuSaleReported)(nil),       // 41: stampede.events.v1.SkuSaleReported
+	(*SaleItem)(nil),              // 42: stampede.events.v1.SaleItem
+	(*SaleDrafted)(nil),           // 43: stampede.events.v1.SaleDrafted
+	(*SaleScheduled)(nil),         // 44: stampede.events.v1.SaleScheduled
+	(*SaleRejected)(nil),          // 45: stampede.events.v1.SaleRejected
+	(*SaleOpened)(nil),            // 46: stampede.events.v1.SaleOpened
+	(*SalePaused)(nil),            // 47: stampede.events.v1.SalePaused
+	(*SaleResumed)(nil),           // 48: stampede.events.v1.SaleResumed
+	(*SaleRescheduled)(nil),       // 49: stampede.events.v1.SaleRescheduled
+	(*SaleAdmissionChanged)(nil),  // 50: stampede.events.v1.SaleAdmissionChanged
+	(*SaleSoldOut)(nil),           // 51: stampede.events.v1.SaleSoldOut
+	(*SaleRestocked)(nil),         // 52: stampede.events.v1.SaleRestocked
+	(*SaleItemReported)(nil),      // 53: stampede.events.v1.SaleItemReported
+	(*SaleSkusConfigured)(nil),    // 54: stampede.events.v1.SaleSkusConfigured
+	(*SaleJoined)(nil),            // 55: stampede.events.v1.SaleJoined
+	(*SaleEnded)(nil),             // 56: stampede.events.v1.SaleEnded
 }
 var file_stampede_events_v1_events_proto_depIdxs = []int32{
 	0,  // 0: stampede.events.v1.OrderLine.unit_price:type_name -> stampede.events.v1.Money
@@ -2793,11 +3999,17 @@ var file_stampede_events_v1_events_proto_depIdxs = []int32{
 	0,  // 26: stampede.events.v1.ProductVariant.price:type_name -> stampede.events.v1.Money
 	32, // 27: stampede.events.v1.ProductCreated.variants:type_name -> stampede.events.v1.ProductVariant
 	32, // 28: stampede.events.v1.ProductUpdated.variants:type_name -> stampede.events.v1.ProductVariant
-	29, // [29:29] is the sub-list for method output_type
-	29, // [29:29] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	0,  // 29: stampede.events.v1.SkuSaleConfigured.sale_price:type_name -> stampede.events.v1.Money
+	2,  // 30: stampede.events.v1.SkuSaleConfigured.level:type_name -> stampede.events.v1.StockLevel
+	2,  // 31: stampede.events.v1.SkuSaleClosed.level:type_name -> stampede.events.v1.StockLevel
+	2,  // 32: stampede.events.v1.SkuSaleReported.level:type_name -> stampede.events.v1.StockLevel
+	0,  // 33: stampede.events.v1.SaleItem.sale_price:type_name -> stampede.events.v1.Money
+	42, // 34: stampede.events.v1.SaleScheduled.items:type_name -> stampede.events.v1.SaleItem
+	35, // [35:35] is the sub-list for method output_type
+	35, // [35:35] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_stampede_events_v1_events_proto_init() }
@@ -2810,13 +4022,15 @@ func file_stampede_events_v1_events_proto_init() {
 	file_stampede_events_v1_events_proto_msgTypes[10].OneofWrappers = []any{}
 	file_stampede_events_v1_events_proto_msgTypes[21].OneofWrappers = []any{}
 	file_stampede_events_v1_events_proto_msgTypes[32].OneofWrappers = []any{}
+	file_stampede_events_v1_events_proto_msgTypes[44].OneofWrappers = []any{}
+	file_stampede_events_v1_events_proto_msgTypes[46].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_stampede_events_v1_events_proto_rawDesc), len(file_stampede_events_v1_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   39,
+			NumMessages:   57,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

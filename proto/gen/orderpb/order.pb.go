@@ -244,7 +244,9 @@ type Order struct {
 	// Fulfilments and refunds, numbered together as they came.
 	Moves []*MoveKey `protobuf:"bytes,30,rep,name=moves,proto3" json:"moves,omitempty"`
 	// The one of them that is under way.
-	OpenMove      *OpenMove `protobuf:"bytes,31,opt,name=open_move,json=openMove,proto3" json:"open_move,omitempty"`
+	OpenMove *OpenMove `protobuf:"bytes,31,opt,name=open_move,json=openMove,proto3" json:"open_move,omitempty"`
+	// The sale that it was placed in; empty: none.
+	SaleId        string `protobuf:"bytes,50,opt,name=sale_id,json=saleId,proto3" json:"sale_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -410,6 +412,13 @@ func (x *Order) GetOpenMove() *OpenMove {
 		return x.OpenMove
 	}
 	return nil
+}
+
+func (x *Order) GetSaleId() string {
+	if x != nil {
+		return x.SaleId
+	}
+	return ""
 }
 
 type Line struct {
@@ -1080,7 +1089,11 @@ type Place struct {
 	// Empty: placed, not paid.
 	PaymentToken string `protobuf:"bytes,4,opt,name=payment_token,json=paymentToken,proto3" json:"payment_token,omitempty"`
 	// How long the units are held, from the moment they are asked for.
-	HoldMs        int64 `protobuf:"varint,5,opt,name=hold_ms,json=holdMs,proto3" json:"hold_ms,omitempty"`
+	HoldMs int64 `protobuf:"varint,5,opt,name=hold_ms,json=holdMs,proto3" json:"hold_ms,omitempty"`
+	// The sale that all lines are of; empty: none.
+	SaleId string `protobuf:"bytes,50,opt,name=sale_id,json=saleId,proto3" json:"sale_id,omitempty"`
+	// The gateway has checked that the sale's waiting room has let the customer in. Not part of the input that a key stands for.
+	Admitted      bool `protobuf:"varint,51,opt,name=admitted,proto3" json:"admitted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1148,6 +1161,20 @@ func (x *Place) GetHoldMs() int64 {
 		return x.HoldMs
 	}
 	return 0
+}
+
+func (x *Place) GetSaleId() string {
+	if x != nil {
+		return x.SaleId
+	}
+	return ""
+}
+
+func (x *Place) GetAdmitted() bool {
+	if x != nil {
+		return x.Admitted
+	}
+	return false
 }
 
 type PlaceLine struct {
@@ -2016,6 +2043,7 @@ type Placed struct {
 	InputHash      []byte                 `protobuf:"bytes,3,opt,name=input_hash,json=inputHash,proto3" json:"input_hash,omitempty"`
 	Lines          []*PlaceLine           `protobuf:"bytes,4,rep,name=lines,proto3" json:"lines,omitempty"`
 	HoldMs         int64                  `protobuf:"varint,5,opt,name=hold_ms,json=holdMs,proto3" json:"hold_ms,omitempty"`
+	SaleId         string                 `protobuf:"bytes,50,opt,name=sale_id,json=saleId,proto3" json:"sale_id,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -2083,6 +2111,13 @@ func (x *Placed) GetHoldMs() int64 {
 		return x.HoldMs
 	}
 	return 0
+}
+
+func (x *Placed) GetSaleId() string {
+	if x != nil {
+		return x.SaleId
+	}
+	return ""
 }
 
 // Reserved: every line is held. lines are in the order's order.
@@ -3206,7 +3241,7 @@ var File_stampede_order_v1_order_proto protoreflect.FileDescriptor
 
 const file_stampede_order_v1_order_proto_rawDesc = "" +
 	"\n" +
-	"\x1dstampede/order/v1/order.proto\x12\x11stampede.order.v1\x1a\x1fstampede/common/v1/common.proto\"\xb1\x06\n" +
+	"\x1dstampede/order/v1/order.proto\x12\x11stampede.order.v1\x1a\x1fstampede/common/v1/common.proto\"\xca\x06\n" +
 	"\x05Order\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\tR\x06number\x12\x1f\n" +
@@ -3230,7 +3265,8 @@ const file_stampede_order_v1_order_proto_rawDesc = "" +
 	"\fpayment_keys\x18\x10 \x03(\v2\x1d.stampede.order.v1.PaymentKeyR\vpaymentKeys\x127\n" +
 	"\ato_void\x18\x11 \x03(\v2\x1e.stampede.order.v1.OpenAttemptR\x06toVoid\x120\n" +
 	"\x05moves\x18\x1e \x03(\v2\x1a.stampede.order.v1.MoveKeyR\x05moves\x128\n" +
-	"\topen_move\x18\x1f \x01(\v2\x1b.stampede.order.v1.OpenMoveR\bopenMove\"\xf4\x02\n" +
+	"\topen_move\x18\x1f \x01(\v2\x1b.stampede.order.v1.OpenMoveR\bopenMove\x12\x17\n" +
+	"\asale_id\x182 \x01(\tR\x06saleId\"\xf4\x02\n" +
 	"\x04Line\x12\x10\n" +
 	"\x03sku\x18\x01 \x01(\tR\x03sku\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1a\n" +
@@ -3290,14 +3326,16 @@ const file_stampede_order_v1_order_proto_rawDesc = "" +
 	"\n" +
 	"input_hash\x18\x02 \x01(\fR\tinputHash\x12\x18\n" +
 	"\aattempt\x18\x03 \x01(\x03R\aattempt\x125\n" +
-	"\arefusal\x18\x04 \x01(\v2\x1b.stampede.common.v1.RefusalR\arefusal\"\xc3\x01\n" +
+	"\arefusal\x18\x04 \x01(\v2\x1b.stampede.common.v1.RefusalR\arefusal\"\xf8\x01\n" +
 	"\x05Place\x12\x1f\n" +
 	"\vcustomer_id\x18\x01 \x01(\tR\n" +
 	"customerId\x12'\n" +
 	"\x0fidempotency_key\x18\x02 \x01(\tR\x0eidempotencyKey\x122\n" +
 	"\x05lines\x18\x03 \x03(\v2\x1c.stampede.order.v1.PlaceLineR\x05lines\x12#\n" +
 	"\rpayment_token\x18\x04 \x01(\tR\fpaymentToken\x12\x17\n" +
-	"\ahold_ms\x18\x05 \x01(\x03R\x06holdMs\"{\n" +
+	"\ahold_ms\x18\x05 \x01(\x03R\x06holdMs\x12\x17\n" +
+	"\asale_id\x182 \x01(\tR\x06saleId\x12\x1a\n" +
+	"\badmitted\x183 \x01(\bR\badmitted\"{\n" +
 	"\tPlaceLine\x12\x10\n" +
 	"\x03sku\x18\x01 \x01(\tR\x03sku\x12\x1a\n" +
 	"\bquantity\x18\x02 \x01(\x03R\bquantity\x12@\n" +
@@ -3354,7 +3392,7 @@ const file_stampede_order_v1_order_proto_rawDesc = "" +
 	"\x0erefund_refused\x18! \x01(\v2 .stampede.order.v1.RefundRefusedH\x00R\rrefundRefused\x12@\n" +
 	"\vunits_moved\x18\" \x01(\v2\x1d.stampede.order.v1.UnitsMovedH\x00R\n" +
 	"unitsMovedB\a\n" +
-	"\x05event\"\xbe\x01\n" +
+	"\x05event\"\xd7\x01\n" +
 	"\x06Placed\x12\x1f\n" +
 	"\vcustomer_id\x18\x01 \x01(\tR\n" +
 	"customerId\x12'\n" +
@@ -3362,7 +3400,8 @@ const file_stampede_order_v1_order_proto_rawDesc = "" +
 	"\n" +
 	"input_hash\x18\x03 \x01(\fR\tinputHash\x122\n" +
 	"\x05lines\x18\x04 \x03(\v2\x1c.stampede.order.v1.PlaceLineR\x05lines\x12\x17\n" +
-	"\ahold_ms\x18\x05 \x01(\x03R\x06holdMs\"\x92\x01\n" +
+	"\ahold_ms\x18\x05 \x01(\x03R\x06holdMs\x12\x17\n" +
+	"\asale_id\x182 \x01(\tR\x06saleId\"\x92\x01\n" +
 	"\bReserved\x121\n" +
 	"\x05lines\x18\x01 \x03(\v2\x1b.stampede.order.v1.LineHoldR\x05lines\x12/\n" +
 	"\x05total\x18\x02 \x01(\v2\x19.stampede.common.v1.MoneyR\x05total\x12\"\n" +

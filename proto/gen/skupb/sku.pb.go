@@ -99,12 +99,14 @@ type Level struct {
 	Sku   string                 `protobuf:"bytes,1,opt,name=sku,proto3" json:"sku,omitempty"`
 	Stock *Stock                 `protobuf:"bytes,2,opt,name=stock,proto3" json:"stock,omitempty"`
 	// The SKU's event version that this level is of.
-	Version       int64           `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
-	AsOfMs        int64           `protobuf:"varint,4,opt,name=as_of_ms,json=asOfMs,proto3" json:"as_of_ms,omitempty"`
-	ProductId     string          `protobuf:"bytes,5,opt,name=product_id,json=productId,proto3" json:"product_id,omitempty"`
-	Name          string          `protobuf:"bytes,6,opt,name=name,proto3" json:"name,omitempty"`
-	Price         *commonpb.Money `protobuf:"bytes,7,opt,name=price,proto3" json:"price,omitempty"`
-	Active        bool            `protobuf:"varint,8,opt,name=active,proto3" json:"active,omitempty"`
+	Version   int64           `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	AsOfMs    int64           `protobuf:"varint,4,opt,name=as_of_ms,json=asOfMs,proto3" json:"as_of_ms,omitempty"`
+	ProductId string          `protobuf:"bytes,5,opt,name=product_id,json=productId,proto3" json:"product_id,omitempty"`
+	Name      string          `protobuf:"bytes,6,opt,name=name,proto3" json:"name,omitempty"`
+	Price     *commonpb.Money `protobuf:"bytes,7,opt,name=price,proto3" json:"price,omitempty"`
+	Active    bool            `protobuf:"varint,8,opt,name=active,proto3" json:"active,omitempty"`
+	// The sale that units are set aside for, if there is one that is not over.
+	Sale          *SaleLevel `protobuf:"bytes,50,opt,name=sale,proto3" json:"sale,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -195,6 +197,92 @@ func (x *Level) GetActive() bool {
 	return false
 }
 
+func (x *Level) GetSale() *SaleLevel {
+	if x != nil {
+		return x.Sale
+	}
+	return nil
+}
+
+// SaleLevel is a SKU's part of a sale.
+type SaleLevel struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	SaleId     string                 `protobuf:"bytes,1,opt,name=sale_id,json=saleId,proto3" json:"sale_id,omitempty"`
+	Allocation int64                  `protobuf:"varint,2,opt,name=allocation,proto3" json:"allocation,omitempty"`
+	// Held and sold in the sale.
+	Taken int64 `protobuf:"varint,3,opt,name=taken,proto3" json:"taken,omitempty"`
+	// What can still be had in it.
+	Remaining     int64           `protobuf:"varint,4,opt,name=remaining,proto3" json:"remaining,omitempty"`
+	SalePrice     *commonpb.Money `protobuf:"bytes,5,opt,name=sale_price,json=salePrice,proto3" json:"sale_price,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SaleLevel) Reset() {
+	*x = SaleLevel{}
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SaleLevel) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SaleLevel) ProtoMessage() {}
+
+func (x *SaleLevel) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SaleLevel.ProtoReflect.Descriptor instead.
+func (*SaleLevel) Descriptor() ([]byte, []int) {
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *SaleLevel) GetSaleId() string {
+	if x != nil {
+		return x.SaleId
+	}
+	return ""
+}
+
+func (x *SaleLevel) GetAllocation() int64 {
+	if x != nil {
+		return x.Allocation
+	}
+	return 0
+}
+
+func (x *SaleLevel) GetTaken() int64 {
+	if x != nil {
+		return x.Taken
+	}
+	return 0
+}
+
+func (x *SaleLevel) GetRemaining() int64 {
+	if x != nil {
+		return x.Remaining
+	}
+	return 0
+}
+
+func (x *SaleLevel) GetSalePrice() *commonpb.Money {
+	if x != nil {
+		return x.SalePrice
+	}
+	return nil
+}
+
 // Configure is sent by the product that owns the SKU. Of the same product, an older version changes nothing and is answered with the level; so does an equal one with the same content,
 // while an equal one with other content is applied (a product claims its SKUs before it puts them on sale, at one version).
 type Configure struct {
@@ -213,7 +301,7 @@ type Configure struct {
 
 func (x *Configure) Reset() {
 	*x = Configure{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[2]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -225,7 +313,7 @@ func (x *Configure) String() string {
 func (*Configure) ProtoMessage() {}
 
 func (x *Configure) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[2]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -238,7 +326,7 @@ func (x *Configure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Configure.ProtoReflect.Descriptor instead.
 func (*Configure) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{2}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Configure) GetProductId() string {
@@ -293,7 +381,7 @@ type ConfigureReply struct {
 
 func (x *ConfigureReply) Reset() {
 	*x = ConfigureReply{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[3]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -305,7 +393,7 @@ func (x *ConfigureReply) String() string {
 func (*ConfigureReply) ProtoMessage() {}
 
 func (x *ConfigureReply) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[3]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -318,7 +406,7 @@ func (x *ConfigureReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigureReply.ProtoReflect.Descriptor instead.
 func (*ConfigureReply) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{3}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ConfigureReply) GetRefusal() *commonpb.Refusal {
@@ -347,7 +435,7 @@ type Unconfigure struct {
 
 func (x *Unconfigure) Reset() {
 	*x = Unconfigure{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[4]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -359,7 +447,7 @@ func (x *Unconfigure) String() string {
 func (*Unconfigure) ProtoMessage() {}
 
 func (x *Unconfigure) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[4]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -372,7 +460,7 @@ func (x *Unconfigure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unconfigure.ProtoReflect.Descriptor instead.
 func (*Unconfigure) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{4}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Unconfigure) GetProductId() string {
@@ -398,7 +486,7 @@ type UnconfigureReply struct {
 
 func (x *UnconfigureReply) Reset() {
 	*x = UnconfigureReply{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[5]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -410,7 +498,7 @@ func (x *UnconfigureReply) String() string {
 func (*UnconfigureReply) ProtoMessage() {}
 
 func (x *UnconfigureReply) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[5]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -423,7 +511,7 @@ func (x *UnconfigureReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnconfigureReply.ProtoReflect.Descriptor instead.
 func (*UnconfigureReply) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{5}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *UnconfigureReply) GetRefusal() *commonpb.Refusal {
@@ -442,13 +530,17 @@ type Reserve struct {
 	ExpiresAtMs int64                  `protobuf:"varint,4,opt,name=expires_at_ms,json=expiresAtMs,proto3" json:"expires_at_ms,omitempty"`
 	// Refused with PRICE_CHANGED when set and different from the price.
 	ExpectedPrice *commonpb.Money `protobuf:"bytes,5,opt,name=expected_price,json=expectedPrice,proto3" json:"expected_price,omitempty"`
+	// The sale that the units are to come from; empty: ordinary stock at the ordinary price.
+	SaleId string `protobuf:"bytes,50,opt,name=sale_id,json=saleId,proto3" json:"sale_id,omitempty"`
+	// The customer has shown that the sale's waiting room has let them in.
+	Admitted      bool `protobuf:"varint,51,opt,name=admitted,proto3" json:"admitted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Reserve) Reset() {
 	*x = Reserve{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[6]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -460,7 +552,7 @@ func (x *Reserve) String() string {
 func (*Reserve) ProtoMessage() {}
 
 func (x *Reserve) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[6]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -473,7 +565,7 @@ func (x *Reserve) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reserve.ProtoReflect.Descriptor instead.
 func (*Reserve) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{6}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Reserve) GetOrderId() string {
@@ -511,6 +603,20 @@ func (x *Reserve) GetExpectedPrice() *commonpb.Money {
 	return nil
 }
 
+func (x *Reserve) GetSaleId() string {
+	if x != nil {
+		return x.SaleId
+	}
+	return ""
+}
+
+func (x *Reserve) GetAdmitted() bool {
+	if x != nil {
+		return x.Admitted
+	}
+	return false
+}
+
 type ReserveReply struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Refusal *commonpb.Refusal      `protobuf:"bytes,1,opt,name=refusal,proto3" json:"refusal,omitempty"`
@@ -525,7 +631,7 @@ type ReserveReply struct {
 
 func (x *ReserveReply) Reset() {
 	*x = ReserveReply{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[7]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -537,7 +643,7 @@ func (x *ReserveReply) String() string {
 func (*ReserveReply) ProtoMessage() {}
 
 func (x *ReserveReply) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[7]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -550,7 +656,7 @@ func (x *ReserveReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReserveReply.ProtoReflect.Descriptor instead.
 func (*ReserveReply) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{7}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ReserveReply) GetRefusal() *commonpb.Refusal {
@@ -600,7 +706,7 @@ type Release struct {
 
 func (x *Release) Reset() {
 	*x = Release{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[8]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -612,7 +718,7 @@ func (x *Release) String() string {
 func (*Release) ProtoMessage() {}
 
 func (x *Release) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[8]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -625,7 +731,7 @@ func (x *Release) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Release.ProtoReflect.Descriptor instead.
 func (*Release) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{8}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Release) GetOrderId() string {
@@ -653,7 +759,7 @@ type ReleaseReply struct {
 
 func (x *ReleaseReply) Reset() {
 	*x = ReleaseReply{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[9]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -665,7 +771,7 @@ func (x *ReleaseReply) String() string {
 func (*ReleaseReply) ProtoMessage() {}
 
 func (x *ReleaseReply) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[9]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -678,7 +784,7 @@ func (x *ReleaseReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseReply.ProtoReflect.Descriptor instead.
 func (*ReleaseReply) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{9}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ReleaseReply) GetRefusal() *commonpb.Refusal {
@@ -697,17 +803,19 @@ func (x *ReleaseReply) GetQuantity() int64 {
 
 // Confirm turns an order's held units into committed ones. Idempotent. A hold that has expired is taken again if stock allows.
 type Confirm struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	OrderId       string                 `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
-	CustomerId    string                 `protobuf:"bytes,2,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
-	Quantity      int64                  `protobuf:"varint,3,opt,name=quantity,proto3" json:"quantity,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	OrderId    string                 `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	CustomerId string                 `protobuf:"bytes,2,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	Quantity   int64                  `protobuf:"varint,3,opt,name=quantity,proto3" json:"quantity,omitempty"`
+	// The sale that the order was placed in; empty: none.
+	SaleId        string `protobuf:"bytes,50,opt,name=sale_id,json=saleId,proto3" json:"sale_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Confirm) Reset() {
 	*x = Confirm{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[10]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -719,7 +827,7 @@ func (x *Confirm) String() string {
 func (*Confirm) ProtoMessage() {}
 
 func (x *Confirm) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[10]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -732,7 +840,7 @@ func (x *Confirm) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Confirm.ProtoReflect.Descriptor instead.
 func (*Confirm) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{10}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Confirm) GetOrderId() string {
@@ -756,6 +864,13 @@ func (x *Confirm) GetQuantity() int64 {
 	return 0
 }
 
+func (x *Confirm) GetSaleId() string {
+	if x != nil {
+		return x.SaleId
+	}
+	return ""
+}
+
 type ConfirmReply struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Refusal *commonpb.Refusal      `protobuf:"bytes,1,opt,name=refusal,proto3" json:"refusal,omitempty"`
@@ -767,7 +882,7 @@ type ConfirmReply struct {
 
 func (x *ConfirmReply) Reset() {
 	*x = ConfirmReply{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[11]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -779,7 +894,7 @@ func (x *ConfirmReply) String() string {
 func (*ConfirmReply) ProtoMessage() {}
 
 func (x *ConfirmReply) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[11]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -792,7 +907,7 @@ func (x *ConfirmReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmReply.ProtoReflect.Descriptor instead.
 func (*ConfirmReply) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{11}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ConfirmReply) GetRefusal() *commonpb.Refusal {
@@ -822,7 +937,7 @@ type Fulfil struct {
 
 func (x *Fulfil) Reset() {
 	*x = Fulfil{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[12]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -834,7 +949,7 @@ func (x *Fulfil) String() string {
 func (*Fulfil) ProtoMessage() {}
 
 func (x *Fulfil) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[12]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -847,7 +962,7 @@ func (x *Fulfil) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fulfil.ProtoReflect.Descriptor instead.
 func (*Fulfil) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{12}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Fulfil) GetOrderId() string {
@@ -887,7 +1002,7 @@ type FulfilReply struct {
 
 func (x *FulfilReply) Reset() {
 	*x = FulfilReply{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[13]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -899,7 +1014,7 @@ func (x *FulfilReply) String() string {
 func (*FulfilReply) ProtoMessage() {}
 
 func (x *FulfilReply) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[13]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -912,7 +1027,7 @@ func (x *FulfilReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FulfilReply.ProtoReflect.Descriptor instead.
 func (*FulfilReply) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{13}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *FulfilReply) GetRefusal() *commonpb.Refusal {
@@ -931,14 +1046,16 @@ type Return struct {
 	Committed  int64                  `protobuf:"varint,4,opt,name=committed,proto3" json:"committed,omitempty"`
 	Fulfilled  int64                  `protobuf:"varint,5,opt,name=fulfilled,proto3" json:"fulfilled,omitempty"`
 	// All of them can be sold again. If not, the committed ones are set aside as unavailable, and the fulfilled ones stay outside.
-	Restock       bool `protobuf:"varint,6,opt,name=restock,proto3" json:"restock,omitempty"`
+	Restock bool `protobuf:"varint,6,opt,name=restock,proto3" json:"restock,omitempty"`
+	// The sale that the order was placed in; empty: none.
+	SaleId        string `protobuf:"bytes,50,opt,name=sale_id,json=saleId,proto3" json:"sale_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Return) Reset() {
 	*x = Return{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[14]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -950,7 +1067,7 @@ func (x *Return) String() string {
 func (*Return) ProtoMessage() {}
 
 func (x *Return) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[14]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -963,7 +1080,7 @@ func (x *Return) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Return.ProtoReflect.Descriptor instead.
 func (*Return) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{14}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Return) GetOrderId() string {
@@ -1008,6 +1125,13 @@ func (x *Return) GetRestock() bool {
 	return false
 }
 
+func (x *Return) GetSaleId() string {
+	if x != nil {
+		return x.SaleId
+	}
+	return ""
+}
+
 type ReturnReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Refusal       *commonpb.Refusal      `protobuf:"bytes,1,opt,name=refusal,proto3" json:"refusal,omitempty"`
@@ -1017,7 +1141,7 @@ type ReturnReply struct {
 
 func (x *ReturnReply) Reset() {
 	*x = ReturnReply{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[15]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1029,7 +1153,7 @@ func (x *ReturnReply) String() string {
 func (*ReturnReply) ProtoMessage() {}
 
 func (x *ReturnReply) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[15]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1042,7 +1166,7 @@ func (x *ReturnReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReturnReply.ProtoReflect.Descriptor instead.
 func (*ReturnReply) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{15}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ReturnReply) GetRefusal() *commonpb.Refusal {
@@ -1067,7 +1191,7 @@ type Adjust struct {
 
 func (x *Adjust) Reset() {
 	*x = Adjust{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[16]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1079,7 +1203,7 @@ func (x *Adjust) String() string {
 func (*Adjust) ProtoMessage() {}
 
 func (x *Adjust) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[16]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1092,7 +1216,7 @@ func (x *Adjust) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Adjust.ProtoReflect.Descriptor instead.
 func (*Adjust) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{16}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Adjust) GetIdempotencyKey() string {
@@ -1145,7 +1269,7 @@ type SetOnHand struct {
 
 func (x *SetOnHand) Reset() {
 	*x = SetOnHand{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[17]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1157,7 +1281,7 @@ func (x *SetOnHand) String() string {
 func (*SetOnHand) ProtoMessage() {}
 
 func (x *SetOnHand) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[17]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1170,7 +1294,7 @@ func (x *SetOnHand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetOnHand.ProtoReflect.Descriptor instead.
 func (*SetOnHand) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{17}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SetOnHand) GetIdempotencyKey() string {
@@ -1228,7 +1352,7 @@ type MarkUnavailable struct {
 
 func (x *MarkUnavailable) Reset() {
 	*x = MarkUnavailable{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[18]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1240,7 +1364,7 @@ func (x *MarkUnavailable) String() string {
 func (*MarkUnavailable) ProtoMessage() {}
 
 func (x *MarkUnavailable) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[18]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1253,7 +1377,7 @@ func (x *MarkUnavailable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkUnavailable.ProtoReflect.Descriptor instead.
 func (*MarkUnavailable) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{18}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *MarkUnavailable) GetIdempotencyKey() string {
@@ -1295,7 +1419,7 @@ type StockReply struct {
 
 func (x *StockReply) Reset() {
 	*x = StockReply{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[19]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1307,7 +1431,7 @@ func (x *StockReply) String() string {
 func (*StockReply) ProtoMessage() {}
 
 func (x *StockReply) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[19]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1320,7 +1444,7 @@ func (x *StockReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StockReply.ProtoReflect.Descriptor instead.
 func (*StockReply) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{19}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *StockReply) GetRefusal() *commonpb.Refusal {
@@ -1345,7 +1469,7 @@ type GetLevel struct {
 
 func (x *GetLevel) Reset() {
 	*x = GetLevel{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[20]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1357,7 +1481,7 @@ func (x *GetLevel) String() string {
 func (*GetLevel) ProtoMessage() {}
 
 func (x *GetLevel) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[20]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1370,7 +1494,180 @@ func (x *GetLevel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLevel.ProtoReflect.Descriptor instead.
 func (*GetLevel) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{20}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{21}
+}
+
+// ConfigureSale is sent by the sale. Idempotent by sale_version: an older or equal one changes nothing. A SKU takes part in one sale at a time: another one is refused until it is over.
+type ConfigureSale struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	SaleId      string                 `protobuf:"bytes,1,opt,name=sale_id,json=saleId,proto3" json:"sale_id,omitempty"`
+	SaleVersion int64                  `protobuf:"varint,2,opt,name=sale_version,json=saleVersion,proto3" json:"sale_version,omitempty"`
+	StartsAtMs  int64                  `protobuf:"varint,3,opt,name=starts_at_ms,json=startsAtMs,proto3" json:"starts_at_ms,omitempty"`
+	EndsAtMs    int64                  `protobuf:"varint,4,opt,name=ends_at_ms,json=endsAtMs,proto3" json:"ends_at_ms,omitempty"`
+	Price       *commonpb.Money        `protobuf:"bytes,5,opt,name=price,proto3" json:"price,omitempty"`
+	// Units set aside for the sale; fixed with the first configuration.
+	Allocation int64 `protobuf:"varint,6,opt,name=allocation,proto3" json:"allocation,omitempty"`
+	// Units a customer may have in all orders of the sale; 0: any number. Fixed like allocation.
+	PerCustomerLimit int64 `protobuf:"varint,7,opt,name=per_customer_limit,json=perCustomerLimit,proto3" json:"per_customer_limit,omitempty"`
+	// Only who is admitted may reserve. Fixed like allocation.
+	AdmissionRequired bool `protobuf:"varint,8,opt,name=admission_required,json=admissionRequired,proto3" json:"admission_required,omitempty"`
+	Paused            bool `protobuf:"varint,9,opt,name=paused,proto3" json:"paused,omitempty"`
+	// The sale is over, or never was: what is not taken goes back to ordinary stock.
+	Ended         bool `protobuf:"varint,10,opt,name=ended,proto3" json:"ended,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfigureSale) Reset() {
+	*x = ConfigureSale{}
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfigureSale) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfigureSale) ProtoMessage() {}
+
+func (x *ConfigureSale) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfigureSale.ProtoReflect.Descriptor instead.
+func (*ConfigureSale) Descriptor() ([]byte, []int) {
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *ConfigureSale) GetSaleId() string {
+	if x != nil {
+		return x.SaleId
+	}
+	return ""
+}
+
+func (x *ConfigureSale) GetSaleVersion() int64 {
+	if x != nil {
+		return x.SaleVersion
+	}
+	return 0
+}
+
+func (x *ConfigureSale) GetStartsAtMs() int64 {
+	if x != nil {
+		return x.StartsAtMs
+	}
+	return 0
+}
+
+func (x *ConfigureSale) GetEndsAtMs() int64 {
+	if x != nil {
+		return x.EndsAtMs
+	}
+	return 0
+}
+
+func (x *ConfigureSale) GetPrice() *commonpb.Money {
+	if x != nil {
+		return x.Price
+	}
+	return nil
+}
+
+func (x *ConfigureSale) GetAllocation() int64 {
+	if x != nil {
+		return x.Allocation
+	}
+	return 0
+}
+
+func (x *ConfigureSale) GetPerCustomerLimit() int64 {
+	if x != nil {
+		return x.PerCustomerLimit
+	}
+	return 0
+}
+
+func (x *ConfigureSale) GetAdmissionRequired() bool {
+	if x != nil {
+		return x.AdmissionRequired
+	}
+	return false
+}
+
+func (x *ConfigureSale) GetPaused() bool {
+	if x != nil {
+		return x.Paused
+	}
+	return false
+}
+
+func (x *ConfigureSale) GetEnded() bool {
+	if x != nil {
+		return x.Ended
+	}
+	return false
+}
+
+type ConfigureSaleReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Refusal       *commonpb.Refusal      `protobuf:"bytes,1,opt,name=refusal,proto3" json:"refusal,omitempty"`
+	Level         *Level                 `protobuf:"bytes,2,opt,name=level,proto3" json:"level,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfigureSaleReply) Reset() {
+	*x = ConfigureSaleReply{}
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfigureSaleReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfigureSaleReply) ProtoMessage() {}
+
+func (x *ConfigureSaleReply) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfigureSaleReply.ProtoReflect.Descriptor instead.
+func (*ConfigureSaleReply) Descriptor() ([]byte, []int) {
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *ConfigureSaleReply) GetRefusal() *commonpb.Refusal {
+	if x != nil {
+		return x.Refusal
+	}
+	return nil
+}
+
+func (x *ConfigureSaleReply) GetLevel() *Level {
+	if x != nil {
+		return x.Level
+	}
+	return nil
 }
 
 // Event is what the journal keeps. `after` is the stock when the event has been applied: a reader needs no fold, and a fold that disagrees is corrupt.
@@ -1394,6 +1691,9 @@ type Event struct {
 	//	*Event_ReleaseRemembered
 	//	*Event_Fulfilled
 	//	*Event_Returned
+	//	*Event_SaleConfigured
+	//	*Event_SaleClosed
+	//	*Event_SaleReported
 	Event         isEvent_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1401,7 +1701,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[21]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1413,7 +1713,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[21]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1426,7 +1726,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{21}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Event) GetAtMs() int64 {
@@ -1576,6 +1876,33 @@ func (x *Event) GetReturned() *Returned {
 	return nil
 }
 
+func (x *Event) GetSaleConfigured() *SaleConfigured {
+	if x != nil {
+		if x, ok := x.Event.(*Event_SaleConfigured); ok {
+			return x.SaleConfigured
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetSaleClosed() *SaleClosed {
+	if x != nil {
+		if x, ok := x.Event.(*Event_SaleClosed); ok {
+			return x.SaleClosed
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetSaleReported() *SaleReported {
+	if x != nil {
+		if x, ok := x.Event.(*Event_SaleReported); ok {
+			return x.SaleReported
+		}
+	}
+	return nil
+}
+
 type isEvent_Event interface {
 	isEvent_Event()
 }
@@ -1636,6 +1963,18 @@ type Event_Returned struct {
 	Returned *Returned `protobuf:"bytes,41,opt,name=returned,proto3,oneof"`
 }
 
+type Event_SaleConfigured struct {
+	SaleConfigured *SaleConfigured `protobuf:"bytes,50,opt,name=sale_configured,json=saleConfigured,proto3,oneof"`
+}
+
+type Event_SaleClosed struct {
+	SaleClosed *SaleClosed `protobuf:"bytes,51,opt,name=sale_closed,json=saleClosed,proto3,oneof"`
+}
+
+type Event_SaleReported struct {
+	SaleReported *SaleReported `protobuf:"bytes,52,opt,name=sale_reported,json=saleReported,proto3,oneof"`
+}
+
 func (*Event_Configured) isEvent_Event() {}
 
 func (*Event_Unconfigured) isEvent_Event() {}
@@ -1664,6 +2003,12 @@ func (*Event_Fulfilled) isEvent_Event() {}
 
 func (*Event_Returned) isEvent_Event() {}
 
+func (*Event_SaleConfigured) isEvent_Event() {}
+
+func (*Event_SaleClosed) isEvent_Event() {}
+
+func (*Event_SaleReported) isEvent_Event() {}
+
 type Configured struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
 	ProductId      string                 `protobuf:"bytes,1,opt,name=product_id,json=productId,proto3" json:"product_id,omitempty"`
@@ -1678,7 +2023,7 @@ type Configured struct {
 
 func (x *Configured) Reset() {
 	*x = Configured{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[22]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1690,7 +2035,7 @@ func (x *Configured) String() string {
 func (*Configured) ProtoMessage() {}
 
 func (x *Configured) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[22]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1703,7 +2048,7 @@ func (x *Configured) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Configured.ProtoReflect.Descriptor instead.
 func (*Configured) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{22}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Configured) GetProductId() string {
@@ -1757,7 +2102,7 @@ type Unconfigured struct {
 
 func (x *Unconfigured) Reset() {
 	*x = Unconfigured{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[23]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1769,7 +2114,7 @@ func (x *Unconfigured) String() string {
 func (*Unconfigured) ProtoMessage() {}
 
 func (x *Unconfigured) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[23]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1782,7 +2127,7 @@ func (x *Unconfigured) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unconfigured.ProtoReflect.Descriptor instead.
 func (*Unconfigured) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{23}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Unconfigured) GetProductId() string {
@@ -1808,7 +2153,7 @@ type Adjusted struct {
 
 func (x *Adjusted) Reset() {
 	*x = Adjusted{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[24]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1820,7 +2165,7 @@ func (x *Adjusted) String() string {
 func (*Adjusted) ProtoMessage() {}
 
 func (x *Adjusted) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[24]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1833,7 +2178,7 @@ func (x *Adjusted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Adjusted.ProtoReflect.Descriptor instead.
 func (*Adjusted) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{24}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Adjusted) GetDelta() int64 {
@@ -1891,7 +2236,7 @@ type MarkedUnavailable struct {
 
 func (x *MarkedUnavailable) Reset() {
 	*x = MarkedUnavailable{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[25]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1903,7 +2248,7 @@ func (x *MarkedUnavailable) String() string {
 func (*MarkedUnavailable) ProtoMessage() {}
 
 func (x *MarkedUnavailable) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[25]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1916,7 +2261,7 @@ func (x *MarkedUnavailable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkedUnavailable.ProtoReflect.Descriptor instead.
 func (*MarkedUnavailable) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{25}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *MarkedUnavailable) GetQuantity() int64 {
@@ -1955,19 +2300,21 @@ func (x *MarkedUnavailable) GetInputHash() []byte {
 }
 
 type Reserved struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	OrderId       string                 `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
-	CustomerId    string                 `protobuf:"bytes,2,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
-	Quantity      int64                  `protobuf:"varint,3,opt,name=quantity,proto3" json:"quantity,omitempty"`
-	ExpiresAtMs   int64                  `protobuf:"varint,4,opt,name=expires_at_ms,json=expiresAtMs,proto3" json:"expires_at_ms,omitempty"`
-	UnitPrice     *commonpb.Money        `protobuf:"bytes,5,opt,name=unit_price,json=unitPrice,proto3" json:"unit_price,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	OrderId     string                 `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	CustomerId  string                 `protobuf:"bytes,2,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	Quantity    int64                  `protobuf:"varint,3,opt,name=quantity,proto3" json:"quantity,omitempty"`
+	ExpiresAtMs int64                  `protobuf:"varint,4,opt,name=expires_at_ms,json=expiresAtMs,proto3" json:"expires_at_ms,omitempty"`
+	UnitPrice   *commonpb.Money        `protobuf:"bytes,5,opt,name=unit_price,json=unitPrice,proto3" json:"unit_price,omitempty"`
+	// The sale that the units come from; empty: ordinary stock.
+	SaleId        string `protobuf:"bytes,50,opt,name=sale_id,json=saleId,proto3" json:"sale_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Reserved) Reset() {
 	*x = Reserved{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[26]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1979,7 +2326,7 @@ func (x *Reserved) String() string {
 func (*Reserved) ProtoMessage() {}
 
 func (x *Reserved) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[26]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1992,7 +2339,7 @@ func (x *Reserved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reserved.ProtoReflect.Descriptor instead.
 func (*Reserved) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{26}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Reserved) GetOrderId() string {
@@ -2030,6 +2377,13 @@ func (x *Reserved) GetUnitPrice() *commonpb.Money {
 	return nil
 }
 
+func (x *Reserved) GetSaleId() string {
+	if x != nil {
+		return x.SaleId
+	}
+	return ""
+}
+
 type Released struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	OrderId  string                 `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
@@ -2042,7 +2396,7 @@ type Released struct {
 
 func (x *Released) Reset() {
 	*x = Released{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[27]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2054,7 +2408,7 @@ func (x *Released) String() string {
 func (*Released) ProtoMessage() {}
 
 func (x *Released) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[27]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2067,7 +2421,7 @@ func (x *Released) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Released.ProtoReflect.Descriptor instead.
 func (*Released) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{27}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Released) GetOrderId() string {
@@ -2101,7 +2455,7 @@ type Expired struct {
 
 func (x *Expired) Reset() {
 	*x = Expired{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[28]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2113,7 +2467,7 @@ func (x *Expired) String() string {
 func (*Expired) ProtoMessage() {}
 
 func (x *Expired) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[28]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2126,7 +2480,7 @@ func (x *Expired) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Expired.ProtoReflect.Descriptor instead.
 func (*Expired) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{28}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Expired) GetOrderId() string {
@@ -2148,15 +2502,17 @@ type Confirmed struct {
 	OrderId  string                 `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
 	Quantity int64                  `protobuf:"varint,2,opt,name=quantity,proto3" json:"quantity,omitempty"`
 	// How many of them were taken again from available stock, because the hold had expired.
-	Reacquired    int64  `protobuf:"varint,3,opt,name=reacquired,proto3" json:"reacquired,omitempty"`
-	CustomerId    string `protobuf:"bytes,4,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	Reacquired int64  `protobuf:"varint,3,opt,name=reacquired,proto3" json:"reacquired,omitempty"`
+	CustomerId string `protobuf:"bytes,4,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	// The sale that units which were taken again come from; empty: ordinary stock.
+	SaleId        string `protobuf:"bytes,50,opt,name=sale_id,json=saleId,proto3" json:"sale_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Confirmed) Reset() {
 	*x = Confirmed{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[29]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2168,7 +2524,7 @@ func (x *Confirmed) String() string {
 func (*Confirmed) ProtoMessage() {}
 
 func (x *Confirmed) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[29]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2181,7 +2537,7 @@ func (x *Confirmed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Confirmed.ProtoReflect.Descriptor instead.
 func (*Confirmed) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{29}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Confirmed) GetOrderId() string {
@@ -2212,6 +2568,13 @@ func (x *Confirmed) GetCustomerId() string {
 	return ""
 }
 
+func (x *Confirmed) GetSaleId() string {
+	if x != nil {
+		return x.SaleId
+	}
+	return ""
+}
+
 // Shortfall: the count found fewer units than are held and committed.
 type Shortfall struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2223,7 +2586,7 @@ type Shortfall struct {
 
 func (x *Shortfall) Reset() {
 	*x = Shortfall{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[30]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2235,7 +2598,7 @@ func (x *Shortfall) String() string {
 func (*Shortfall) ProtoMessage() {}
 
 func (x *Shortfall) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[30]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2248,7 +2611,7 @@ func (x *Shortfall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Shortfall.ProtoReflect.Descriptor instead.
 func (*Shortfall) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{30}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Shortfall) GetMissing() int64 {
@@ -2274,7 +2637,7 @@ type Depleted struct {
 
 func (x *Depleted) Reset() {
 	*x = Depleted{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[31]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2286,7 +2649,7 @@ func (x *Depleted) String() string {
 func (*Depleted) ProtoMessage() {}
 
 func (x *Depleted) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[31]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2299,7 +2662,7 @@ func (x *Depleted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Depleted.ProtoReflect.Descriptor instead.
 func (*Depleted) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{31}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{34}
 }
 
 // Replenished: available went from 0 to above 0.
@@ -2311,7 +2674,7 @@ type Replenished struct {
 
 func (x *Replenished) Reset() {
 	*x = Replenished{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[32]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2323,7 +2686,7 @@ func (x *Replenished) String() string {
 func (*Replenished) ProtoMessage() {}
 
 func (x *Replenished) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[32]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2336,7 +2699,7 @@ func (x *Replenished) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Replenished.ProtoReflect.Descriptor instead.
 func (*Replenished) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{32}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{35}
 }
 
 // ReleaseRemembered is the tombstone of a release that came before its reserve.
@@ -2349,7 +2712,7 @@ type ReleaseRemembered struct {
 
 func (x *ReleaseRemembered) Reset() {
 	*x = ReleaseRemembered{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[33]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2361,7 +2724,7 @@ func (x *ReleaseRemembered) String() string {
 func (*ReleaseRemembered) ProtoMessage() {}
 
 func (x *ReleaseRemembered) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[33]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2374,7 +2737,7 @@ func (x *ReleaseRemembered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseRemembered.ProtoReflect.Descriptor instead.
 func (*ReleaseRemembered) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{33}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ReleaseRemembered) GetOrderId() string {
@@ -2382,6 +2745,158 @@ func (x *ReleaseRemembered) GetOrderId() string {
 		return x.OrderId
 	}
 	return ""
+}
+
+// SaleConfigured: what a sale says of the SKU, whole.
+type SaleConfigured struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Sale          *ConfigureSale         `protobuf:"bytes,1,opt,name=sale,proto3" json:"sale,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SaleConfigured) Reset() {
+	*x = SaleConfigured{}
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SaleConfigured) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SaleConfigured) ProtoMessage() {}
+
+func (x *SaleConfigured) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SaleConfigured.ProtoReflect.Descriptor instead.
+func (*SaleConfigured) Descriptor() ([]byte, []int) {
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *SaleConfigured) GetSale() *ConfigureSale {
+	if x != nil {
+		return x.Sale
+	}
+	return nil
+}
+
+// SaleClosed: the sale's end has come, by the SKU's own deadline.
+type SaleClosed struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	SaleId        string                 `protobuf:"bytes,1,opt,name=sale_id,json=saleId,proto3" json:"sale_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SaleClosed) Reset() {
+	*x = SaleClosed{}
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SaleClosed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SaleClosed) ProtoMessage() {}
+
+func (x *SaleClosed) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SaleClosed.ProtoReflect.Descriptor instead.
+func (*SaleClosed) Descriptor() ([]byte, []int) {
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *SaleClosed) GetSaleId() string {
+	if x != nil {
+		return x.SaleId
+	}
+	return ""
+}
+
+// SaleReported: the sale has been told whether everything is taken.
+type SaleReported struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	SaleId  string                 `protobuf:"bytes,1,opt,name=sale_id,json=saleId,proto3" json:"sale_id,omitempty"`
+	SoldOut bool                   `protobuf:"varint,2,opt,name=sold_out,json=soldOut,proto3" json:"sold_out,omitempty"`
+	// How many changes between sold out and not the sale knows of with it.
+	Changes       int64 `protobuf:"varint,3,opt,name=changes,proto3" json:"changes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SaleReported) Reset() {
+	*x = SaleReported{}
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SaleReported) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SaleReported) ProtoMessage() {}
+
+func (x *SaleReported) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SaleReported.ProtoReflect.Descriptor instead.
+func (*SaleReported) Descriptor() ([]byte, []int) {
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *SaleReported) GetSaleId() string {
+	if x != nil {
+		return x.SaleId
+	}
+	return ""
+}
+
+func (x *SaleReported) GetSoldOut() bool {
+	if x != nil {
+		return x.SoldOut
+	}
+	return false
+}
+
+func (x *SaleReported) GetChanges() int64 {
+	if x != nil {
+		return x.Changes
+	}
+	return 0
 }
 
 // Fulfilled: committed units have left the building.
@@ -2397,7 +2912,7 @@ type Fulfilled struct {
 
 func (x *Fulfilled) Reset() {
 	*x = Fulfilled{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[34]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2409,7 +2924,7 @@ func (x *Fulfilled) String() string {
 func (*Fulfilled) ProtoMessage() {}
 
 func (x *Fulfilled) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[34]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2422,7 +2937,7 @@ func (x *Fulfilled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fulfilled.ProtoReflect.Descriptor instead.
 func (*Fulfilled) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{34}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Fulfilled) GetOrderId() string {
@@ -2462,13 +2977,14 @@ type Returned struct {
 	Committed     int64                  `protobuf:"varint,4,opt,name=committed,proto3" json:"committed,omitempty"`
 	Fulfilled     int64                  `protobuf:"varint,5,opt,name=fulfilled,proto3" json:"fulfilled,omitempty"`
 	Restocked     bool                   `protobuf:"varint,6,opt,name=restocked,proto3" json:"restocked,omitempty"`
+	SaleId        string                 `protobuf:"bytes,50,opt,name=sale_id,json=saleId,proto3" json:"sale_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Returned) Reset() {
 	*x = Returned{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[35]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2480,7 +2996,7 @@ func (x *Returned) String() string {
 func (*Returned) ProtoMessage() {}
 
 func (x *Returned) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[35]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2493,7 +3009,7 @@ func (x *Returned) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Returned.ProtoReflect.Descriptor instead.
 func (*Returned) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{35}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Returned) GetOrderId() string {
@@ -2538,6 +3054,13 @@ func (x *Returned) GetRestocked() bool {
 	return false
 }
 
+func (x *Returned) GetSaleId() string {
+	if x != nil {
+		return x.SaleId
+	}
+	return ""
+}
+
 type State struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
 	Sku            string                 `protobuf:"bytes,1,opt,name=sku,proto3" json:"sku,omitempty"`
@@ -2553,13 +3076,16 @@ type State struct {
 	Remembered     []*Remembered          `protobuf:"bytes,11,rep,name=remembered,proto3" json:"remembered,omitempty"`
 	Settled        []*Settled             `protobuf:"bytes,12,rep,name=settled,proto3" json:"settled,omitempty"`
 	UpdatedAtMs    int64                  `protobuf:"varint,13,opt,name=updated_at_ms,json=updatedAtMs,proto3" json:"updated_at_ms,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	Sale           *SaleState             `protobuf:"bytes,50,opt,name=sale,proto3" json:"sale,omitempty"`
+	// Sales that are over, newest last, so that a late configuration does not bring one back.
+	PastSales     []string `protobuf:"bytes,51,rep,name=past_sales,json=pastSales,proto3" json:"past_sales,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *State) Reset() {
 	*x = State{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[36]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2571,7 +3097,7 @@ func (x *State) String() string {
 func (*State) ProtoMessage() {}
 
 func (x *State) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[36]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2584,7 +3110,7 @@ func (x *State) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use State.ProtoReflect.Descriptor instead.
 func (*State) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{36}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *State) GetSku() string {
@@ -2678,6 +3204,168 @@ func (x *State) GetUpdatedAtMs() int64 {
 	return 0
 }
 
+func (x *State) GetSale() *SaleState {
+	if x != nil {
+		return x.Sale
+	}
+	return nil
+}
+
+func (x *State) GetPastSales() []string {
+	if x != nil {
+		return x.PastSales
+	}
+	return nil
+}
+
+// SaleState is the sale that the SKU takes part in, or took part in last.
+type SaleState struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Config *ConfigureSale         `protobuf:"bytes,1,opt,name=config,proto3" json:"config,omitempty"`
+	Over   bool                   `protobuf:"varint,2,opt,name=over,proto3" json:"over,omitempty"`
+	// Units held and sold in it.
+	Taken int64          `protobuf:"varint,3,opt,name=taken,proto3" json:"taken,omitempty"`
+	Used  []*CustomerUse `protobuf:"bytes,4,rep,name=used,proto3" json:"used,omitempty"`
+	// Whether everything is taken, how often that has changed, and of how many changes the sale was told.
+	SoldOut       bool  `protobuf:"varint,5,opt,name=sold_out,json=soldOut,proto3" json:"sold_out,omitempty"`
+	Changes       int64 `protobuf:"varint,6,opt,name=changes,proto3" json:"changes,omitempty"`
+	Told          int64 `protobuf:"varint,7,opt,name=told,proto3" json:"told,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SaleState) Reset() {
+	*x = SaleState{}
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SaleState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SaleState) ProtoMessage() {}
+
+func (x *SaleState) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SaleState.ProtoReflect.Descriptor instead.
+func (*SaleState) Descriptor() ([]byte, []int) {
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *SaleState) GetConfig() *ConfigureSale {
+	if x != nil {
+		return x.Config
+	}
+	return nil
+}
+
+func (x *SaleState) GetOver() bool {
+	if x != nil {
+		return x.Over
+	}
+	return false
+}
+
+func (x *SaleState) GetTaken() int64 {
+	if x != nil {
+		return x.Taken
+	}
+	return 0
+}
+
+func (x *SaleState) GetUsed() []*CustomerUse {
+	if x != nil {
+		return x.Used
+	}
+	return nil
+}
+
+func (x *SaleState) GetSoldOut() bool {
+	if x != nil {
+		return x.SoldOut
+	}
+	return false
+}
+
+func (x *SaleState) GetChanges() int64 {
+	if x != nil {
+		return x.Changes
+	}
+	return 0
+}
+
+func (x *SaleState) GetTold() int64 {
+	if x != nil {
+		return x.Told
+	}
+	return 0
+}
+
+// CustomerUse is how many units of the sale count against a customer's limit.
+type CustomerUse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	CustomerId    string                 `protobuf:"bytes,1,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	Units         int64                  `protobuf:"varint,2,opt,name=units,proto3" json:"units,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CustomerUse) Reset() {
+	*x = CustomerUse{}
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CustomerUse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CustomerUse) ProtoMessage() {}
+
+func (x *CustomerUse) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CustomerUse.ProtoReflect.Descriptor instead.
+func (*CustomerUse) Descriptor() ([]byte, []int) {
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *CustomerUse) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+func (x *CustomerUse) GetUnits() int64 {
+	if x != nil {
+		return x.Units
+	}
+	return 0
+}
+
 // Allocation is units that belong to one order: held until expires_at_ms, or committed.
 type Allocation struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
@@ -2690,14 +3378,16 @@ type Allocation struct {
 	CommittedVersion int64                  `protobuf:"varint,7,opt,name=committed_version,json=committedVersion,proto3" json:"committed_version,omitempty"`
 	UnitPrice        *commonpb.Money        `protobuf:"bytes,8,opt,name=unit_price,json=unitPrice,proto3" json:"unit_price,omitempty"`
 	// The last fulfilment or refund of the order that was taken in.
-	Move          int64 `protobuf:"varint,40,opt,name=move,proto3" json:"move,omitempty"`
+	Move int64 `protobuf:"varint,40,opt,name=move,proto3" json:"move,omitempty"`
+	// The units are the sale's that State.sale is.
+	InSale        bool `protobuf:"varint,50,opt,name=in_sale,json=inSale,proto3" json:"in_sale,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Allocation) Reset() {
 	*x = Allocation{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[37]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2709,7 +3399,7 @@ func (x *Allocation) String() string {
 func (*Allocation) ProtoMessage() {}
 
 func (x *Allocation) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[37]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2722,7 +3412,7 @@ func (x *Allocation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Allocation.ProtoReflect.Descriptor instead.
 func (*Allocation) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{37}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Allocation) GetOrderId() string {
@@ -2788,6 +3478,13 @@ func (x *Allocation) GetMove() int64 {
 	return 0
 }
 
+func (x *Allocation) GetInSale() bool {
+	if x != nil {
+		return x.InSale
+	}
+	return false
+}
+
 // Remembered is the answer that an idempotency key got.
 type Remembered struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
@@ -2802,7 +3499,7 @@ type Remembered struct {
 
 func (x *Remembered) Reset() {
 	*x = Remembered{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[38]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2814,7 +3511,7 @@ func (x *Remembered) String() string {
 func (*Remembered) ProtoMessage() {}
 
 func (x *Remembered) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[38]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2827,7 +3524,7 @@ func (x *Remembered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Remembered.ProtoReflect.Descriptor instead.
 func (*Remembered) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{38}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Remembered) GetIdempotencyKey() string {
@@ -2878,7 +3575,7 @@ type Settled struct {
 
 func (x *Settled) Reset() {
 	*x = Settled{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[39]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2890,7 +3587,7 @@ func (x *Settled) String() string {
 func (*Settled) ProtoMessage() {}
 
 func (x *Settled) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[39]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2903,7 +3600,7 @@ func (x *Settled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settled.ProtoReflect.Descriptor instead.
 func (*Settled) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{39}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Settled) GetOrderId() string {
@@ -2943,7 +3640,7 @@ const file_stampede_sku_v1_sku_proto_rawDesc = "" +
 	"\tavailable\x18\x01 \x01(\x03R\tavailable\x12\x12\n" +
 	"\x04held\x18\x02 \x01(\x03R\x04held\x12\x1c\n" +
 	"\tcommitted\x18\x03 \x01(\x03R\tcommitted\x12 \n" +
-	"\vunavailable\x18\x04 \x01(\x03R\vunavailable\"\xf7\x01\n" +
+	"\vunavailable\x18\x04 \x01(\x03R\vunavailable\"\xa7\x02\n" +
 	"\x05Level\x12\x10\n" +
 	"\x03sku\x18\x01 \x01(\tR\x03sku\x12,\n" +
 	"\x05stock\x18\x02 \x01(\v2\x16.stampede.sku.v1.StockR\x05stock\x12\x18\n" +
@@ -2953,7 +3650,17 @@ const file_stampede_sku_v1_sku_proto_rawDesc = "" +
 	"product_id\x18\x05 \x01(\tR\tproductId\x12\x12\n" +
 	"\x04name\x18\x06 \x01(\tR\x04name\x12/\n" +
 	"\x05price\x18\a \x01(\v2\x19.stampede.common.v1.MoneyR\x05price\x12\x16\n" +
-	"\x06active\x18\b \x01(\bR\x06active\"\xd5\x01\n" +
+	"\x06active\x18\b \x01(\bR\x06active\x12.\n" +
+	"\x04sale\x182 \x01(\v2\x1a.stampede.sku.v1.SaleLevelR\x04sale\"\xb2\x01\n" +
+	"\tSaleLevel\x12\x17\n" +
+	"\asale_id\x18\x01 \x01(\tR\x06saleId\x12\x1e\n" +
+	"\n" +
+	"allocation\x18\x02 \x01(\x03R\n" +
+	"allocation\x12\x14\n" +
+	"\x05taken\x18\x03 \x01(\x03R\x05taken\x12\x1c\n" +
+	"\tremaining\x18\x04 \x01(\x03R\tremaining\x128\n" +
+	"\n" +
+	"sale_price\x18\x05 \x01(\v2\x19.stampede.common.v1.MoneyR\tsalePrice\"\xd5\x01\n" +
 	"\tConfigure\x12\x1d\n" +
 	"\n" +
 	"product_id\x18\x01 \x01(\tR\tproductId\x12'\n" +
@@ -2970,14 +3677,16 @@ const file_stampede_sku_v1_sku_proto_rawDesc = "" +
 	"product_id\x18\x01 \x01(\tR\tproductId\x12'\n" +
 	"\x0fproduct_version\x18\x02 \x01(\x03R\x0eproductVersion\"I\n" +
 	"\x10UnconfigureReply\x125\n" +
-	"\arefusal\x18\x01 \x01(\v2\x1b.stampede.common.v1.RefusalR\arefusal\"\xc7\x01\n" +
+	"\arefusal\x18\x01 \x01(\v2\x1b.stampede.common.v1.RefusalR\arefusal\"\xfc\x01\n" +
 	"\aReserve\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x1f\n" +
 	"\vcustomer_id\x18\x02 \x01(\tR\n" +
 	"customerId\x12\x1a\n" +
 	"\bquantity\x18\x03 \x01(\x03R\bquantity\x12\"\n" +
 	"\rexpires_at_ms\x18\x04 \x01(\x03R\vexpiresAtMs\x12@\n" +
-	"\x0eexpected_price\x18\x05 \x01(\v2\x19.stampede.common.v1.MoneyR\rexpectedPrice\"\xd1\x01\n" +
+	"\x0eexpected_price\x18\x05 \x01(\v2\x19.stampede.common.v1.MoneyR\rexpectedPrice\x12\x17\n" +
+	"\asale_id\x182 \x01(\tR\x06saleId\x12\x1a\n" +
+	"\badmitted\x183 \x01(\bR\badmitted\"\xd1\x01\n" +
 	"\fReserveReply\x125\n" +
 	"\arefusal\x18\x01 \x01(\v2\x1b.stampede.common.v1.RefusalR\arefusal\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x03R\aversion\x128\n" +
@@ -2990,12 +3699,13 @@ const file_stampede_sku_v1_sku_proto_rawDesc = "" +
 	"\x11include_committed\x18\x02 \x01(\bR\x10includeCommitted\"a\n" +
 	"\fReleaseReply\x125\n" +
 	"\arefusal\x18\x01 \x01(\v2\x1b.stampede.common.v1.RefusalR\arefusal\x12\x1a\n" +
-	"\bquantity\x18\x02 \x01(\x03R\bquantity\"a\n" +
+	"\bquantity\x18\x02 \x01(\x03R\bquantity\"z\n" +
 	"\aConfirm\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x1f\n" +
 	"\vcustomer_id\x18\x02 \x01(\tR\n" +
 	"customerId\x12\x1a\n" +
-	"\bquantity\x18\x03 \x01(\x03R\bquantity\"_\n" +
+	"\bquantity\x18\x03 \x01(\x03R\bquantity\x12\x17\n" +
+	"\asale_id\x182 \x01(\tR\x06saleId\"_\n" +
 	"\fConfirmReply\x125\n" +
 	"\arefusal\x18\x01 \x01(\v2\x1b.stampede.common.v1.RefusalR\arefusal\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x03R\aversion\"t\n" +
@@ -3006,7 +3716,7 @@ const file_stampede_sku_v1_sku_proto_rawDesc = "" +
 	"\x04move\x18\x03 \x01(\x03R\x04move\x12\x1a\n" +
 	"\bquantity\x18\x04 \x01(\x03R\bquantity\"D\n" +
 	"\vFulfilReply\x125\n" +
-	"\arefusal\x18\x01 \x01(\v2\x1b.stampede.common.v1.RefusalR\arefusal\"\xae\x01\n" +
+	"\arefusal\x18\x01 \x01(\v2\x1b.stampede.common.v1.RefusalR\arefusal\"\xc7\x01\n" +
 	"\x06Return\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x1f\n" +
 	"\vcustomer_id\x18\x02 \x01(\tR\n" +
@@ -3014,7 +3724,8 @@ const file_stampede_sku_v1_sku_proto_rawDesc = "" +
 	"\x04move\x18\x03 \x01(\x03R\x04move\x12\x1c\n" +
 	"\tcommitted\x18\x04 \x01(\x03R\tcommitted\x12\x1c\n" +
 	"\tfulfilled\x18\x05 \x01(\x03R\tfulfilled\x12\x18\n" +
-	"\arestock\x18\x06 \x01(\bR\arestock\"D\n" +
+	"\arestock\x18\x06 \x01(\bR\arestock\x12\x17\n" +
+	"\asale_id\x182 \x01(\tR\x06saleId\"D\n" +
 	"\vReturnReply\x125\n" +
 	"\arefusal\x18\x01 \x01(\v2\x1b.stampede.common.v1.RefusalR\arefusal\"\xaf\x01\n" +
 	"\x06Adjust\x12'\n" +
@@ -3042,7 +3753,26 @@ const file_stampede_sku_v1_sku_proto_rawDesc = "" +
 	"\arefusal\x18\x01 \x01(\v2\x1b.stampede.common.v1.RefusalR\arefusal\x12,\n" +
 	"\x05level\x18\x02 \x01(\v2\x16.stampede.sku.v1.LevelR\x05level\"\n" +
 	"\n" +
-	"\bGetLevel\"\xca\a\n" +
+	"\bGetLevel\"\xe7\x02\n" +
+	"\rConfigureSale\x12\x17\n" +
+	"\asale_id\x18\x01 \x01(\tR\x06saleId\x12!\n" +
+	"\fsale_version\x18\x02 \x01(\x03R\vsaleVersion\x12 \n" +
+	"\fstarts_at_ms\x18\x03 \x01(\x03R\n" +
+	"startsAtMs\x12\x1c\n" +
+	"\n" +
+	"ends_at_ms\x18\x04 \x01(\x03R\bendsAtMs\x12/\n" +
+	"\x05price\x18\x05 \x01(\v2\x19.stampede.common.v1.MoneyR\x05price\x12\x1e\n" +
+	"\n" +
+	"allocation\x18\x06 \x01(\x03R\n" +
+	"allocation\x12,\n" +
+	"\x12per_customer_limit\x18\a \x01(\x03R\x10perCustomerLimit\x12-\n" +
+	"\x12admission_required\x18\b \x01(\bR\x11admissionRequired\x12\x16\n" +
+	"\x06paused\x18\t \x01(\bR\x06paused\x12\x14\n" +
+	"\x05ended\x18\n" +
+	" \x01(\bR\x05ended\"y\n" +
+	"\x12ConfigureSaleReply\x125\n" +
+	"\arefusal\x18\x01 \x01(\v2\x1b.stampede.common.v1.RefusalR\arefusal\x12,\n" +
+	"\x05level\x18\x02 \x01(\v2\x16.stampede.sku.v1.LevelR\x05level\"\x9c\t\n" +
 	"\x05Event\x12\x13\n" +
 	"\x05at_ms\x18\x01 \x01(\x03R\x04atMs\x12,\n" +
 	"\x05after\x18\x02 \x01(\v2\x16.stampede.sku.v1.StockR\x05after\x12=\n" +
@@ -3062,7 +3792,11 @@ const file_stampede_sku_v1_sku_proto_rawDesc = "" +
 	"\vreplenished\x18\x14 \x01(\v2\x1c.stampede.sku.v1.ReplenishedH\x00R\vreplenished\x12S\n" +
 	"\x12release_remembered\x18\x15 \x01(\v2\".stampede.sku.v1.ReleaseRememberedH\x00R\x11releaseRemembered\x12:\n" +
 	"\tfulfilled\x18( \x01(\v2\x1a.stampede.sku.v1.FulfilledH\x00R\tfulfilled\x127\n" +
-	"\breturned\x18) \x01(\v2\x19.stampede.sku.v1.ReturnedH\x00R\breturnedB\a\n" +
+	"\breturned\x18) \x01(\v2\x19.stampede.sku.v1.ReturnedH\x00R\breturned\x12J\n" +
+	"\x0fsale_configured\x182 \x01(\v2\x1f.stampede.sku.v1.SaleConfiguredH\x00R\x0esaleConfigured\x12>\n" +
+	"\vsale_closed\x183 \x01(\v2\x1b.stampede.sku.v1.SaleClosedH\x00R\n" +
+	"saleClosed\x12D\n" +
+	"\rsale_reported\x184 \x01(\v2\x1d.stampede.sku.v1.SaleReportedH\x00R\fsaleReportedB\a\n" +
 	"\x05event\"\xd6\x01\n" +
 	"\n" +
 	"Configured\x12\x1d\n" +
@@ -3090,7 +3824,7 @@ const file_stampede_sku_v1_sku_proto_rawDesc = "" +
 	"\x0fidempotency_key\x18\x03 \x01(\tR\x0eidempotencyKey\x12\x19\n" +
 	"\bactor_id\x18\x04 \x01(\tR\aactorId\x12\x1d\n" +
 	"\n" +
-	"input_hash\x18\x05 \x01(\fR\tinputHash\"\xc0\x01\n" +
+	"input_hash\x18\x05 \x01(\fR\tinputHash\"\xd9\x01\n" +
 	"\bReserved\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x1f\n" +
 	"\vcustomer_id\x18\x02 \x01(\tR\n" +
@@ -3098,14 +3832,15 @@ const file_stampede_sku_v1_sku_proto_rawDesc = "" +
 	"\bquantity\x18\x03 \x01(\x03R\bquantity\x12\"\n" +
 	"\rexpires_at_ms\x18\x04 \x01(\x03R\vexpiresAtMs\x128\n" +
 	"\n" +
-	"unit_price\x18\x05 \x01(\v2\x19.stampede.common.v1.MoneyR\tunitPrice\"_\n" +
+	"unit_price\x18\x05 \x01(\v2\x19.stampede.common.v1.MoneyR\tunitPrice\x12\x17\n" +
+	"\asale_id\x182 \x01(\tR\x06saleId\"_\n" +
 	"\bReleased\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x1a\n" +
 	"\bquantity\x18\x02 \x01(\x03R\bquantity\x12\x1c\n" +
 	"\tcommitted\x18\x03 \x01(\bR\tcommitted\"@\n" +
 	"\aExpired\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x1a\n" +
-	"\bquantity\x18\x02 \x01(\x03R\bquantity\"\x83\x01\n" +
+	"\bquantity\x18\x02 \x01(\x03R\bquantity\"\x9c\x01\n" +
 	"\tConfirmed\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x1a\n" +
 	"\bquantity\x18\x02 \x01(\x03R\bquantity\x12\x1e\n" +
@@ -3113,7 +3848,8 @@ const file_stampede_sku_v1_sku_proto_rawDesc = "" +
 	"reacquired\x18\x03 \x01(\x03R\n" +
 	"reacquired\x12\x1f\n" +
 	"\vcustomer_id\x18\x04 \x01(\tR\n" +
-	"customerId\"=\n" +
+	"customerId\x12\x17\n" +
+	"\asale_id\x182 \x01(\tR\x06saleId\"=\n" +
 	"\tShortfall\x12\x18\n" +
 	"\amissing\x18\x01 \x01(\x03R\amissing\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"\n" +
@@ -3121,13 +3857,22 @@ const file_stampede_sku_v1_sku_proto_rawDesc = "" +
 	"\bDepleted\"\r\n" +
 	"\vReplenished\".\n" +
 	"\x11ReleaseRemembered\x12\x19\n" +
-	"\border_id\x18\x01 \x01(\tR\aorderId\"w\n" +
+	"\border_id\x18\x01 \x01(\tR\aorderId\"D\n" +
+	"\x0eSaleConfigured\x122\n" +
+	"\x04sale\x18\x01 \x01(\v2\x1e.stampede.sku.v1.ConfigureSaleR\x04sale\"%\n" +
+	"\n" +
+	"SaleClosed\x12\x17\n" +
+	"\asale_id\x18\x01 \x01(\tR\x06saleId\"\\\n" +
+	"\fSaleReported\x12\x17\n" +
+	"\asale_id\x18\x01 \x01(\tR\x06saleId\x12\x19\n" +
+	"\bsold_out\x18\x02 \x01(\bR\asoldOut\x12\x18\n" +
+	"\achanges\x18\x03 \x01(\x03R\achanges\"w\n" +
 	"\tFulfilled\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x1f\n" +
 	"\vcustomer_id\x18\x02 \x01(\tR\n" +
 	"customerId\x12\x12\n" +
 	"\x04move\x18\x03 \x01(\x03R\x04move\x12\x1a\n" +
-	"\bquantity\x18\x04 \x01(\x03R\bquantity\"\xb4\x01\n" +
+	"\bquantity\x18\x04 \x01(\x03R\bquantity\"\xcd\x01\n" +
 	"\bReturned\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x1f\n" +
 	"\vcustomer_id\x18\x02 \x01(\tR\n" +
@@ -3135,7 +3880,8 @@ const file_stampede_sku_v1_sku_proto_rawDesc = "" +
 	"\x04move\x18\x03 \x01(\x03R\x04move\x12\x1c\n" +
 	"\tcommitted\x18\x04 \x01(\x03R\tcommitted\x12\x1c\n" +
 	"\tfulfilled\x18\x05 \x01(\x03R\tfulfilled\x12\x1c\n" +
-	"\trestocked\x18\x06 \x01(\bR\trestocked\"\xf4\x03\n" +
+	"\trestocked\x18\x06 \x01(\bR\trestocked\x12\x17\n" +
+	"\asale_id\x182 \x01(\tR\x06saleId\"\xc3\x04\n" +
 	"\x05State\x12\x10\n" +
 	"\x03sku\x18\x01 \x01(\tR\x03sku\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x03R\aversion\x12,\n" +
@@ -3153,7 +3899,22 @@ const file_stampede_sku_v1_sku_proto_rawDesc = "" +
 	"remembered\x18\v \x03(\v2\x1b.stampede.sku.v1.RememberedR\n" +
 	"remembered\x122\n" +
 	"\asettled\x18\f \x03(\v2\x18.stampede.sku.v1.SettledR\asettled\x12\"\n" +
-	"\rupdated_at_ms\x18\r \x01(\x03R\vupdatedAtMs\"\xcc\x02\n" +
+	"\rupdated_at_ms\x18\r \x01(\x03R\vupdatedAtMs\x12.\n" +
+	"\x04sale\x182 \x01(\v2\x1a.stampede.sku.v1.SaleStateR\x04sale\x12\x1d\n" +
+	"\n" +
+	"past_sales\x183 \x03(\tR\tpastSales\"\xe8\x01\n" +
+	"\tSaleState\x126\n" +
+	"\x06config\x18\x01 \x01(\v2\x1e.stampede.sku.v1.ConfigureSaleR\x06config\x12\x12\n" +
+	"\x04over\x18\x02 \x01(\bR\x04over\x12\x14\n" +
+	"\x05taken\x18\x03 \x01(\x03R\x05taken\x120\n" +
+	"\x04used\x18\x04 \x03(\v2\x1c.stampede.sku.v1.CustomerUseR\x04used\x12\x19\n" +
+	"\bsold_out\x18\x05 \x01(\bR\asoldOut\x12\x18\n" +
+	"\achanges\x18\x06 \x01(\x03R\achanges\x12\x12\n" +
+	"\x04told\x18\a \x01(\x03R\x04told\"D\n" +
+	"\vCustomerUse\x12\x1f\n" +
+	"\vcustomer_id\x18\x01 \x01(\tR\n" +
+	"customerId\x12\x14\n" +
+	"\x05units\x18\x02 \x01(\x03R\x05units\"\xe5\x02\n" +
 	"\n" +
 	"Allocation\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x1f\n" +
@@ -3166,7 +3927,8 @@ const file_stampede_sku_v1_sku_proto_rawDesc = "" +
 	"\x11committed_version\x18\a \x01(\x03R\x10committedVersion\x128\n" +
 	"\n" +
 	"unit_price\x18\b \x01(\v2\x19.stampede.common.v1.MoneyR\tunitPrice\x12\x12\n" +
-	"\x04move\x18( \x01(\x03R\x04move\"\xb1\x01\n" +
+	"\x04move\x18( \x01(\x03R\x04move\x12\x17\n" +
+	"\ain_sale\x182 \x01(\bR\x06inSale\"\xb1\x01\n" +
 	"\n" +
 	"Remembered\x12'\n" +
 	"\x0fidempotency_key\x18\x01 \x01(\tR\x0eidempotencyKey\x12\x1d\n" +
@@ -3193,100 +3955,120 @@ func file_stampede_sku_v1_sku_proto_rawDescGZIP() []byte {
 	return file_stampede_sku_v1_sku_proto_rawDescData
 }
 
-var file_stampede_sku_v1_sku_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
+var file_stampede_sku_v1_sku_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
 var file_stampede_sku_v1_sku_proto_goTypes = []any{
-	(*Stock)(nil),             // 0: stampede.sku.v1.Stock
-	(*Level)(nil),             // 1: stampede.sku.v1.Level
-	(*Configure)(nil),         // 2: stampede.sku.v1.Configure
-	(*ConfigureReply)(nil),    // 3: stampede.sku.v1.ConfigureReply
-	(*Unconfigure)(nil),       // 4: stampede.sku.v1.Unconfigure
-	(*UnconfigureReply)(nil),  // 5: stampede.sku.v1.UnconfigureReply
-	(*Reserve)(nil),           // 6: stampede.sku.v1.Reserve
-	(*ReserveReply)(nil),      // 7: stampede.sku.v1.ReserveReply
-	(*Release)(nil),           // 8: stampede.sku.v1.Release
-	(*ReleaseReply)(nil),      // 9: stampede.sku.v1.ReleaseReply
-	(*Confirm)(nil),           // 10: stampede.sku.v1.Confirm
-	(*ConfirmReply)(nil),      // 11: stampede.sku.v1.ConfirmReply
-	(*Fulfil)(nil),            // 12: stampede.sku.v1.Fulfil
-	(*FulfilReply)(nil),       // 13: stampede.sku.v1.FulfilReply
-	(*Return)(nil),            // 14: stampede.sku.v1.Return
-	(*ReturnReply)(nil),       // 15: stampede.sku.v1.ReturnReply
-	(*Adjust)(nil),            // 16: stampede.sku.v1.Adjust
-	(*SetOnHand)(nil),         // 17: stampede.sku.v1.SetOnHand
-	(*MarkUnavailable)(nil),   // 18: stampede.sku.v1.MarkUnavailable
-	(*StockReply)(nil),        // 19: stampede.sku.v1.StockReply
-	(*GetLevel)(nil),          // 20: stampede.sku.v1.GetLevel
-	(*Event)(nil),             // 21: stampede.sku.v1.Event
-	(*Configured)(nil),        // 22: stampede.sku.v1.Configured
-	(*Unconfigured)(nil),      // 23: stampede.sku.v1.Unconfigured
-	(*Adjusted)(nil),          // 24: stampede.sku.v1.Adjusted
-	(*MarkedUnavailable)(nil), // 25: stampede.sku.v1.MarkedUnavailable
-	(*Reserved)(nil),          // 26: stampede.sku.v1.Reserved
-	(*Released)(nil),          // 27: stampede.sku.v1.Released
-	(*Expired)(nil),           // 28: stampede.sku.v1.Expired
-	(*Confirmed)(nil),         // 29: stampede.sku.v1.Confirmed
-	(*Shortfall)(nil),         // 30: stampede.sku.v1.Shortfall
-	(*Depleted)(nil),          // 31: stampede.sku.v1.Depleted
-	(*Replenished)(nil),       // 32: stampede.sku.v1.Replenished
-	(*ReleaseRemembered)(nil), // 33: stampede.sku.v1.ReleaseRemembered
-	(*Fulfilled)(nil),         // 34: stampede.sku.v1.Fulfilled
-	(*Returned)(nil),          // 35: stampede.sku.v1.Returned
-	(*State)(nil),             // 36: stampede.sku.v1.State
-	(*Allocation)(nil),        // 37: stampede.sku.v1.Allocation
-	(*Remembered)(nil),        // 38: stampede.sku.v1.Remembered
-	(*Settled)(nil),           // 39: stampede.sku.v1.Settled
-	(*commonpb.Money)(nil),    // 40: stampede.common.v1.Money
-	(*commonpb.Refusal)(nil),  // 41: stampede.common.v1.Refusal
-	(*commonpb.Actor)(nil),    // 42: stampede.common.v1.Actor
+	(*Stock)(nil),              // 0: stampede.sku.v1.Stock
+	(*Level)(nil),              // 1: stampede.sku.v1.Level
+	(*SaleLevel)(nil),          // 2: stampede.sku.v1.SaleLevel
+	(*Configure)(nil),          // 3: stampede.sku.v1.Configure
+	(*ConfigureReply)(nil),     // 4: stampede.sku.v1.ConfigureReply
+	(*Unconfigure)(nil),        // 5: stampede.sku.v1.Unconfigure
+	(*UnconfigureReply)(nil),   // 6: stampede.sku.v1.UnconfigureReply
+	(*Reserve)(nil),            // 7: stampede.sku.v1.Reserve
+	(*ReserveReply)(nil),       // 8: stampede.sku.v1.ReserveReply
+	(*Release)(nil),            // 9: stampede.sku.v1.Release
+	(*ReleaseReply)(nil),       // 10: stampede.sku.v1.ReleaseReply
+	(*Confirm)(nil),            // 11: stampede.sku.v1.Confirm
+	(*ConfirmReply)(nil),       // 12: stampede.sku.v1.ConfirmReply
+	(*Fulfil)(nil),             // 13: stampede.sku.v1.Fulfil
+	(*FulfilReply)(nil),        // 14: stampede.sku.v1.FulfilReply
+	(*Return)(nil),             // 15: stampede.sku.v1.Return
+	(*ReturnReply)(nil),        // 16: stampede.sku.v1.ReturnReply
+	(*Adjust)(nil),             // 17: stampede.sku.v1.Adjust
+	(*SetOnHand)(nil),          // 18: stampede.sku.v1.SetOnHand
+	(*MarkUnavailable)(nil),    // 19: stampede.sku.v1.MarkUnavailable
+	(*StockReply)(nil),         // 20: stampede.sku.v1.StockReply
+	(*GetLevel)(nil),           // 21: stampede.sku.v1.GetLevel
+	(*ConfigureSale)(nil),      // 22: stampede.sku.v1.ConfigureSale
+	(*ConfigureSaleReply)(nil), // 23: stampede.sku.v1.ConfigureSaleReply
+	(*Event)(nil),              // 24: stampede.sku.v1.Event
+	(*Configured)(nil),         // 25: stampede.sku.v1.Configured
+	(*Unconfigured)(nil),       // 26: stampede.sku.v1.Unconfigured
+	(*Adjusted)(nil),           // 27: stampede.sku.v1.Adjusted
+	(*MarkedUnavailable)(nil),  // 28: stampede.sku.v1.MarkedUnavailable
+	(*Reserved)(nil),           // 29: stampede.sku.v1.Reserved
+	(*Released)(nil),           // 30: stampede.sku.v1.Released
+	(*Expired)(nil),            // 31: stampede.sku.v1.Expired
+	(*Confirmed)(nil),          // 32: stampede.sku.v1.Confirmed
+	(*Shortfall)(nil),          // 33: stampede.sku.v1.Shortfall
+	(*Depleted)(nil),           // 34: stampede.sku.v1.Depleted
+	(*Replenished)(nil),        // 35: stampede.sku.v1.Replenished
+	(*ReleaseRemembered)(nil),  // 36: stampede.sku.v1.ReleaseRemembered
+	(*SaleConfigured)(nil),     // 37: stampede.sku.v1.SaleConfigured
+	(*SaleClosed)(nil),         // 38: stampede.sku.v1.SaleClosed
+	(*SaleReported)(nil),       // 39: stampede.sku.v1.SaleReported
+	(*Fulfilled)(nil),          // 40: stampede.sku.v1.Fulfilled
+	(*Returned)(nil),           // 41: stampede.sku.v1.Returned
+	(*State)(nil),              // 42: stampede.sku.v1.State
+	(*SaleState)(nil),          // 43: stampede.sku.v1.SaleState
+	(*CustomerUse)(nil),        // 44: stampede.sku.v1.CustomerUse
+	(*Allocation)(nil),         // 45: stampede.sku.v1.Allocation
+	(*Remembered)(nil),         // 46: stampede.sku.v1.Remembered
+	(*Settled)(nil),            // 47: stampede.sku.v1.Settled
+	(*commonpb.Money)(nil),     // 48: stampede.common.v1.Money
+	(*commonpb.Refusal)(nil),   // 49: stampede.common.v1.Refusal
+	(*commonpb.Actor)(nil),     // 50: stampede.common.v1.Actor
 }
 var file_stampede_sku_v1_sku_proto_depIdxs = []int32{
 	0,  // 0: stampede.sku.v1.Level.stock:type_name -> stampede.sku.v1.Stock
-	40, // 1: stampede.sku.v1.Level.price:type_name -> stampede.common.v1.Money
-	40, // 2: stampede.sku.v1.Configure.price:type_name -> stampede.common.v1.Money
-	41, // 3: stampede.sku.v1.ConfigureReply.refusal:type_name -> stampede.common.v1.Refusal
-	1,  // 4: stampede.sku.v1.ConfigureReply.level:type_name -> stampede.sku.v1.Level
-	41, // 5: stampede.sku.v1.UnconfigureReply.refusal:type_name -> stampede.common.v1.Refusal
-	40, // 6: stampede.sku.v1.Reserve.expected_price:type_name -> stampede.common.v1.Money
-	41, // 7: stampede.sku.v1.ReserveReply.refusal:type_name -> stampede.common.v1.Refusal
-	40, // 8: stampede.sku.v1.ReserveReply.unit_price:type_name -> stampede.common.v1.Money
-	41, // 9: stampede.sku.v1.ReleaseReply.refusal:type_name -> stampede.common.v1.Refusal
-	41, // 10: stampede.sku.v1.ConfirmReply.refusal:type_name -> stampede.common.v1.Refusal
-	41, // 11: stampede.sku.v1.FulfilReply.refusal:type_name -> stampede.common.v1.Refusal
-	41, // 12: stampede.sku.v1.ReturnReply.refusal:type_name -> stampede.common.v1.Refusal
-	42, // 13: stampede.sku.v1.Adjust.actor:type_name -> stampede.common.v1.Actor
-	42, // 14: stampede.sku.v1.SetOnHand.actor:type_name -> stampede.common.v1.Actor
-	42, // 15: stampede.sku.v1.MarkUnavailable.actor:type_name -> stampede.common.v1.Actor
-	41, // 16: stampede.sku.v1.StockReply.refusal:type_name -> stampede.common.v1.Refusal
-	1,  // 17: stampede.sku.v1.StockReply.level:type_name -> stampede.sku.v1.Level
-	0,  // 18: stampede.sku.v1.Event.after:type_name -> stampede.sku.v1.Stock
-	22, // 19: stampede.sku.v1.Event.configured:type_name -> stampede.sku.v1.Configured
-	23, // 20: stampede.sku.v1.Event.unconfigured:type_name -> stampede.sku.v1.Unconfigured
-	24, // 21: stampede.sku.v1.Event.adjusted:type_name -> stampede.sku.v1.Adjusted
-	26, // 22: stampede.sku.v1.Event.reserved:type_name -> stampede.sku.v1.Reserved
-	27, // 23: stampede.sku.v1.Event.released:type_name -> stampede.sku.v1.Released
-	28, // 24: stampede.sku.v1.Event.expired:type_name -> stampede.sku.v1.Expired
-	29, // 25: stampede.sku.v1.Event.confirmed:type_name -> stampede.sku.v1.Confirmed
-	25, // 26: stampede.sku.v1.Event.marked_unavailable:type_name -> stampede.sku.v1.MarkedUnavailable
-	30, // 27: stampede.sku.v1.Event.shortfall:type_name -> stampede.sku.v1.Shortfall
-	31, // 28: stampede.sku.v1.Event.depleted:type_name -> stampede.sku.v1.Depleted
-	32, // 29: stampede.sku.v1.Event.replenished:type_name -> stampede.sku.v1.Replenished
-	33, // 30: stampede.sku.v1.Event.release_remembered:type_name -> stampede.sku.v1.ReleaseRemembered
-	34, // 31: stampede.sku.v1.Event.fulfilled:type_name -> stampede.sku.v1.Fulfilled
-	35, // 32: stampede.sku.v1.Event.returned:type_name -> stampede.sku.v1.Returned
-	40, // 33: stampede.sku.v1.Configured.price:type_name -> stampede.common.v1.Money
-	40, // 34: stampede.sku.v1.Reserved.unit_price:type_name -> stampede.common.v1.Money
-	0,  // 35: stampede.sku.v1.State.stock:type_name -> stampede.sku.v1.Stock
-	40, // 36: stampede.sku.v1.State.price:type_name -> stampede.common.v1.Money
-	37, // 37: stampede.sku.v1.State.allocations:type_name -> stampede.sku.v1.Allocation
-	38, // 38: stampede.sku.v1.State.remembered:type_name -> stampede.sku.v1.Remembered
-	39, // 39: stampede.sku.v1.State.settled:type_name -> stampede.sku.v1.Settled
-	40, // 40: stampede.sku.v1.Allocation.unit_price:type_name -> stampede.common.v1.Money
-	0,  // 41: stampede.sku.v1.Remembered.after:type_name -> stampede.sku.v1.Stock
-	42, // [42:42] is the sub-list for method output_type
-	42, // [42:42] is the sub-list for method input_type
-	42, // [42:42] is the sub-list for extension type_name
-	42, // [42:42] is the sub-list for extension extendee
-	0,  // [0:42] is the sub-list for field type_name
+	48, // 1: stampede.sku.v1.Level.price:type_name -> stampede.common.v1.Money
+	2,  // 2: stampede.sku.v1.Level.sale:type_name -> stampede.sku.v1.SaleLevel
+	48, // 3: stampede.sku.v1.SaleLevel.sale_price:type_name -> stampede.common.v1.Money
+	48, // 4: stampede.sku.v1.Configure.price:type_name -> stampede.common.v1.Money
+	49, // 5: stampede.sku.v1.ConfigureReply.refusal:type_name -> stampede.common.v1.Refusal
+	1,  // 6: stampede.sku.v1.ConfigureReply.level:type_name -> stampede.sku.v1.Level
+	49, // 7: stampede.sku.v1.UnconfigureReply.refusal:type_name -> stampede.common.v1.Refusal
+	48, // 8: stampede.sku.v1.Reserve.expected_price:type_name -> stampede.common.v1.Money
+	49, // 9: stampede.sku.v1.ReserveReply.refusal:type_name -> stampede.common.v1.Refusal
+	48, // 10: stampede.sku.v1.ReserveReply.unit_price:type_name -> stampede.common.v1.Money
+	49, // 11: stampede.sku.v1.ReleaseReply.refusal:type_name -> stampede.common.v1.Refusal
+	49, // 12: stampede.sku.v1.ConfirmReply.refusal:type_name -> stampede.common.v1.Refusal
+	49, // 13: stampede.sku.v1.FulfilReply.refusal:type_name -> stampede.common.v1.Refusal
+	49, // 14: stampede.sku.v1.ReturnReply.refusal:type_name -> stampede.common.v1.Refusal
+	50, // 15: stampede.sku.v1.Adjust.actor:type_name -> stampede.common.v1.Actor
+	50, // 16: stampede.sku.v1.SetOnHand.actor:type_name -> stampede.common.v1.Actor
+	50, // 17: stampede.sku.v1.MarkUnavailable.actor:type_name -> stampede.common.v1.Actor
+	49, // 18: stampede.sku.v1.StockReply.refusal:type_name -> stampede.common.v1.Refusal
+	1,  // 19: stampede.sku.v1.StockReply.level:type_name -> stampede.sku.v1.Level
+	48, // 20: stampede.sku.v1.ConfigureSale.price:type_name -> stampede.common.v1.Money
+	49, // 21: stampede.sku.v1.ConfigureSaleReply.refusal:type_name -> stampede.common.v1.Refusal
+	1,  // 22: stampede.sku.v1.ConfigureSaleReply.level:type_name -> stampede.sku.v1.Level
+	0,  // 23: stampede.sku.v1.Event.after:type_name -> stampede.sku.v1.Stock
+	25, // 24: stampede.sku.v1.Event.configured:type_name -> stampede.sku.v1.Configured
+	26, // 25: stampede.sku.v1.Event.unconfigured:type_name -> stampede.sku.v1.Unconfigured
+	27, // 26: stampede.sku.v1.Event.adjusted:type_name -> stampede.sku.v1.Adjusted
+	29, // 27: stampede.sku.v1.Event.reserved:type_name -> stampede.sku.v1.Reserved
+	30, // 28: stampede.sku.v1.Event.released:type_name -> stampede.sku.v1.Released
+	31, // 29: stampede.sku.v1.Event.expired:type_name -> stampede.sku.v1.Expired
+	32, // 30: stampede.sku.v1.Event.confirmed:type_name -> stampede.sku.v1.Confirmed
+	28, // 31: stampede.sku.v1.Event.marked_unavailable:type_name -> stampede.sku.v1.MarkedUnavailable
+	33, // 32: stampede.sku.v1.Event.shortfall:type_name -> stampede.sku.v1.Shortfall
+	34, // 33: stampede.sku.v1.Event.depleted:type_name -> stampede.sku.v1.Depleted
+	35, // 34: stampede.sku.v1.Event.replenished:type_name -> stampede.sku.v1.Replenished
+	36, // 35: stampede.sku.v1.Event.release_remembered:type_name -> stampede.sku.v1.ReleaseRemembered
+	40, // 36: stampede.sku.v1.Event.fulfilled:type_name -> stampede.sku.v1.Fulfilled
+	41, // 37: stampede.sku.v1.Event.returned:type_name -> stampede.sku.v1.Returned
+	37, // 38: stampede.sku.v1.Event.sale_configured:type_name -> stampede.sku.v1.SaleConfigured
+	38, // 39: stampede.sku.v1.Event.sale_closed:type_name -> stampede.sku.v1.SaleClosed
+	39, // 40: stampede.sku.v1.Event.sale_reported:type_name -> stampede.sku.v1.SaleReported
+	48, // 41: stampede.sku.v1.Configured.price:type_name -> stampede.common.v1.Money
+	48, // 42: stampede.sku.v1.Reserved.unit_price:type_name -> stampede.common.v1.Money
+	22, // 43: stampede.sku.v1.SaleConfigured.sale:type_name -> stampede.sku.v1.ConfigureSale
+	0,  // 44: stampede.sku.v1.State.stock:type_name -> stampede.sku.v1.Stock
+	48, // 45: stampede.sku.v1.State.price:type_name -> stampede.common.v1.Money
+	45, // 46: stampede.sku.v1.State.allocations:type_name -> stampede.sku.v1.Allocation
+	46, // 47: stampede.sku.v1.State.remembered:type_name -> stampede.sku.v1.Remembered
+	47, // 48: stampede.sku.v1.State.settled:type_name -> stampede.sku.v1.Settled
+	43, // 49: stampede.sku.v1.State.sale:type_name -> stampede.sku.v1.SaleState
+	22, // 50: stampede.sku.v1.SaleState.config:type_name -> stampede.sku.v1.ConfigureSale
+	44, // 51: stampede.sku.v1.SaleState.used:type_name -> stampede.sku.v1.CustomerUse
+	48, // 52: stampede.sku.v1.Allocation.unit_price:type_name -> stampede.common.v1.Money
+	0,  // 53: stampede.sku.v1.Remembered.after:type_name -> stampede.sku.v1.Stock
+	54, // [54:54] is the sub-list for method output_type
+	54, // [54:54] is the sub-list for method input_type
+	54, // [54:54] is the sub-list for extension type_name
+	54, // [54:54] is the sub-list for extension extendee
+	0,  // [0:54] is the sub-list for field type_name
 }
 
 func init() { file_stampede_sku_v1_sku_proto_init() }
@@ -3294,7 +4076,7 @@ func file_stampede_sku_v1_sku_proto_init() {
 	if File_stampede_sku_v1_sku_proto != nil {
 		return
 	}
-	file_stampede_sku_v1_sku_proto_msgTypes[21].OneofWrappers = []any{
+	file_stampede_sku_v1_sku_proto_msgTypes[24].OneofWrappers = []any{
 		(*Event_Configured)(nil),
 		(*Event_Unconfigured)(nil),
 		(*Event_Adjusted)(nil),
@@ -3309,6 +4091,9 @@ func file_stampede_sku_v1_sku_proto_init() {
 		(*Event_ReleaseRemembered)(nil),
 		(*Event_Fulfilled)(nil),
 		(*Event_Returned)(nil),
+		(*Event_SaleConfigured)(nil),
+		(*Event_SaleClosed)(nil),
+		(*Event_SaleReported)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -3316,7 +4101,7 @@ func file_stampede_sku_v1_sku_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_stampede_sku_v1_sku_proto_rawDesc), len(file_stampede_sku_v1_sku_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   40,
+			NumMessages:   48,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
