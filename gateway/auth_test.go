@@ -51,6 +51,8 @@ var access = []struct {
 	{"Query.stockAt", `{ it: stockAt(sku: "PAST", version: 1) { version } }`, mustLogIn, isForbidden, isForbidden, gets, gets, mustLogIn},
 	{"Query.order", `{ it: order(id: "` + anOrder + `") { id customer { id email } } }`, mustLogIn, gets, nothing, gets, gets, mustLogIn},
 	{"Query.orders", `{ it: orders { edges { node { id } } } }`, mustLogIn, isForbidden, isForbidden, gets, gets, mustLogIn},
+	{"Subscription.stockChanged", `subscription { it: stockChanged(skus: ["INACTIVE"]) { sku } }`, nothing, nothing, nothing, gets, gets, mustLogIn},
+	{"Subscription.orderChanged", `subscription { it: orderChanged(id: "` + anOrder + `") { id customer { id email } } }`, mustLogIn, gets, nothing, gets, gets, mustLogIn},
 	{"Mutation.registerUser", `mutation { it: registerUser(input: {email: "a@b.test", password: "12345678"}) { userErrors { code } } }`, done, done, done, done, done, done},
 	{"Mutation.logIn", `mutation { it: logIn(input: {email: "a@b.test", password: "12345678"}) { userErrors { code } } }`, done, done, done, done, done, done},
 	{"Mutation.refreshTokens", `mutation { it: refreshTokens(input: {refreshToken: "t"}) { userErrors { code } } }`, done, done, done, done, done, done},
@@ -78,11 +80,11 @@ var access = []struct {
 func shopOfAlice(_ context.Context, to entity.Address, _ proto.Message) (proto.Message, error) {
 	switch to.Kind {
 	case "order":
-		return &orderpb.OrderReply{Order: &orderpb.Order{Id: anOrder, CustomerId: alice, Status: orderpb.Status_STATUS_RESERVED}}, nil
+		return &orderpb.OrderReply{Order: &orderpb.Order{Id: anOrder, CustomerId: alice, Status: orderpb.Status_STATUS_RESERVED, Version: 1}}, nil
 	case "product":
 		return &productpb.ProductReply{Product: &productpb.Product{Id: aProduct, Slug: "mug", Name: "Mug"}}, nil
 	case "sku":
-		return &skupb.StockReply{Level: &skupb.Level{Sku: to.ID, Stock: &skupb.Stock{}}}, nil
+		return &skupb.StockReply{Level: &skupb.Level{Sku: to.ID, Stock: &skupb.Stock{}, Version: 1}}, nil
 	}
 	return nil, fmt.Errorf("nobody answers for %s", to.Kind)
 }
@@ -97,7 +99,7 @@ func TestAccess(t *testing.T) {
 			{"operator", asOp, c.operator},
 			{"a bad token", "expired", c.bad},
 		} {
-			t.Run(c.field+" by "+p.who, func(t *testing.T) {
+			inBubble(t, c.field+" by "+p.who, func(t *testing.T) {
 				w := newWorld(t)
 				w.caller.answer = shopOfAlice
 				w.accounts.user = &accountpb.User{Id: alice, Email: "alice@example.test", Roles: []accountpb.Role{accountpb.Role_ROLE_CUSTOMER}}
@@ -106,12 +108,17 @@ func TestAccess(t *testing.T) {
 				w.views.put(t, persistence.Row{Kind: "account", ID: alice, Version: 1}, w.accounts.user)
 				w.past("PAST", &skupb.Event{AtMs: 1, After: &skupb.Stock{Available: 1}, Event: &skupb.Event_Adjusted{Adjusted: &skupb.Adjusted{Reason: "r"}}})
 				w.views.put(t, persistence.Row{Kind: "apikey", ID: aKey, Version: 1, State: "active"}, &apikeypb.Key{Id: aKey, Name: "erp"})
-				a := w.ask(p.token, c.document, nil)
+				defer func() { _ = w.gateway.Drain(t.Context()) }()
+				header, credentials := "Authorization", "Bearer "+p.token
+				if p.token == "" {
+					header, credentials = "X-Nothing", ""
+				}
+				a := w.askOrListen(c.document, header, credentials)
 				if got := outcome(a); got != p.want {
 					t.Errorf("%s, want %s: %s", got, p.want, a.text)
 				}
 				// Whoever is who they are by an API key may do just the same.
-				if a := w.post("", `{"query":`+quote(c.document)+`}`, "x-api-key", p.token); p.token != "" && outcome(a) != p.want {
+				if a := w.askOrListen(c.document, "x-api-key", p.token); p.token != "" && outcome(a) != p.want {
 					t.Errorf("by an API key: %s, want %s: %s", outcome(a), p.want, a.text)
 				}
 				refused := p.want == mustLogIn || p.want == isForbidden

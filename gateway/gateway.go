@@ -16,6 +16,7 @@ import (
 	"stampede/gateway/auth"
 	"stampede/gateway/graph"
 	"stampede/gateway/httpapi"
+	"stampede/gateway/live"
 	"stampede/gateway/operation"
 	"stampede/gateway/resolve"
 	"stampede/gateway/schema"
@@ -60,12 +61,15 @@ type Config struct {
 type Limits struct {
 	HTTP      httpapi.Limits
 	Operation operation.Limits
+	Live      live.Limits
 }
 
-// Gateway is the public HTTP side. It has no goroutine of its own and nothing to close.
+// Gateway is the public HTTP side. Whoever serves its handler calls Drain before
+// the HTTP server is shut down.
 type Gateway struct {
 	config  Config
 	handler *httpapi.Handler
+	hub     *live.Hub
 }
 
 // New wires a gateway.
@@ -79,14 +83,14 @@ func wire(c Config, t operation.Types) (*Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Gateway{config: c}
+	g := &Gateway{config: c, hub: live.NewHub(c.Caller, c.Limits.Live, c.Logger)}
 	root := resolve.New(resolve.Config{Caller: c.Caller, Views: c.Views, Accounts: c.Accounts, Journal: c.Journal, HoldFor: c.HoldFor, Clock: c.Clock, Logger: c.Logger})
 	engine := operation.New(
 		graph.NewExecutableSchema(graph.Config{Schema: parsed, Resolvers: root, Directives: graph.DirectiveRoot{Auth: resolve.Auth}}),
 		operation.Options{Limits: c.Limits.Operation, Introspection: c.DevTools, Reporter: reporter{c.Logger}, Types: t},
 	)
 	g.handler, err = httpapi.New(httpapi.Config{
-		Engine: engine, Limits: c.Limits.HTTP, MaxCost: engine.MaxCost(), Identify: g.identify, Trusted: trusted,
+		Engine: engine, Limits: c.Limits.HTTP, MaxCost: engine.MaxCost(), Identify: g.identify, Trusted: trusted, Credentials: resolve.Credentials, Hub: g.hub,
 		AllowedOrigins: c.AllowedOrigins, TrustedProxies: c.TrustedProxies, Playground: g.playground(), Other: g.other(),
 		Logger: c.Logger, Clock: c.Clock,
 	})
@@ -135,6 +139,22 @@ func (g *Gateway) Handler() http.Handler { return g.handler }
 // trusted callers are the shop's own people and machines: what they may ask for
 // in bulk is bounded by what the actors and the store take.
 func trusted(ctx context.Context) bool { return resolve.ScopeOf(ctx).IsStaff() }
+
+// Drain tells everyone who listens to connect again elsewhere, and ends what
+// listens for them. Those that do not go in time are cut off. Other requests are
+// served as before.
+func (g *Gateway) Drain(ctx context.Context) error {
+	err := g.handler.Drain(ctx)
+	g.hub.Close()
+	return err
+}
+
+// StaysOpen reports a request whose answer is a stream of events.
+func StaysOpen(r *http.Request) bool { return httpapi.WantsEvents(r.Header) }
+
+// Listening is how many sockets and event streams there are, and how many
+// actors are watched for them.
+func (g *Gateway) Listening() (streams, actors int) { return g.handler.Streams(), g.hub.Topics() }
 
 // other serves every path but /graphql.
 func (g *Gateway) other() http.Handler {

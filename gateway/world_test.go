@@ -36,6 +36,7 @@ type world struct {
 	accounts *fakeAccounts
 	journal  *memstore.Store
 	log      *syncBuffer
+	gateway  *gateway.Gateway
 	handler  http.Handler
 }
 
@@ -57,7 +58,7 @@ func newWorld(t *testing.T, change ...func(*gateway.Config)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.handler = g.Handler()
+	w.gateway, w.handler = g, g.Handler()
 	return w
 }
 

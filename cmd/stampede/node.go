@@ -35,6 +35,7 @@ type nodeConfig struct {
 // orchestrators usually give, and of its steps.
 const (
 	closeFor        = 25 * time.Second
+	closeStreamsFor = 3 * time.Second
 	closeHTTPFor    = 8 * time.Second
 	closeActorsFor  = 8 * time.Second
 	closeLogFor     = 5 * time.Second
@@ -66,6 +67,8 @@ type node struct {
 	admin    *admin.Admin
 	operator string
 	tokens   *auth.Tokens
+	// drainStreams ends what stays open on the public listener.
+	drainStreams func(context.Context) error
 
 	closing sync.Once
 	closed  error
@@ -149,8 +152,12 @@ func (n *node) start(ctx context.Context) error {
 	if err := n.ensureOperator(ctx, accounts); err != nil {
 		return err
 	}
-	n.url, err = n.serveHTTP(ctx, "public HTTP", "listen", n.config.Listen, writeTimeout, handler)
-	return err
+	if n.url, err = n.serveHTTP(ctx, "public HTTP", "listen", n.config.Listen, writeTimeout, handler); err != nil {
+		return err
+	}
+	// First of all: those who only listen are told while everything else is still served.
+	n.onClose("subscriptions", closeStreamsFor, n.drainStreams)
+	return nil
 }
 
 // serveHTTP listens at the flag's address and serves, and returns the URL. On

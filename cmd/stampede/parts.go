@@ -273,7 +273,25 @@ func (n *node) gateway(store persistence.Store, caller cluster.Caller, accounts 
 		Buckets: []float64{.0005, .001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10},
 	}, []string{"code"})
 	n.registry.MustRegister(duration)
-	handler := promhttp.InstrumentHandlerDuration(duration, g.Handler())
+	n.registry.MustRegister(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "stampede_streams_open", Help: "WebSockets and event streams."}, func() float64 {
+			streams, _ := g.Listening()
+			return float64(streams)
+		}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "stampede_actors_watched", Help: "Actors that this node watches for its subscribers."}, func() float64 {
+			_, actors := g.Listening()
+			return float64(actors)
+		}),
+	)
+	n.drainStreams = g.Drain
+	timed := promhttp.InstrumentHandlerDuration(duration, g.Handler())
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if gateway.StaysOpen(r) { // how long somebody listens is not how long an answer takes
+			g.Handler().ServeHTTP(w, r)
+			return
+		}
+		timed.ServeHTTP(w, r)
+	}))
 	if !n.config.samplePictures {
 		return handler, nil
 	}

@@ -16,6 +16,7 @@ import (
 
 	"stampede/actors/entity"
 	"stampede/gateway/fault"
+	"stampede/gateway/live"
 	"stampede/gateway/operation"
 )
 
@@ -30,6 +31,11 @@ type Config struct {
 	Identify func(ctx context.Context, r *http.Request, requestID string) (with context.Context, caller string)
 	// Trusted, if set, tells who pays a hundredth of what an operation costs.
 	Trusted func(ctx context.Context) bool
+	// Credentials says of a context that Identify made until when who asks is who
+	// they are (zero: for ever), and what is wrong with what they sent, if anything is.
+	Credentials func(ctx context.Context) (until time.Time, wrong string)
+	// Hub is what subscriptions hear of.
+	Hub *live.Hub
 	// AllowedOrigins are the web origins whose pages may call; "*": any.
 	AllowedOrigins []string
 	// TrustedProxies may say in X-Forwarded-For whom they speak for.
@@ -50,6 +56,7 @@ type Handler struct {
 	rates   *rates
 	origins origins
 	buffers sync.Pool
+	streams streams
 }
 
 // New checks the limits and makes a handler.
@@ -63,6 +70,7 @@ func New(c Config) (*Handler, error) {
 		return nil, err
 	}
 	h := &Handler{Config: c, limits: limits, gate: newGate(limits), rates: rates, origins: newOrigins(c.AllowedOrigins)}
+	h.streams.limits = limits.Streams
 	h.buffers.New = func() any { return new(bytes.Buffer) }
 	return h, nil
 }
@@ -118,6 +126,10 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request, id string) {
 }
 
 func (h *Handler) get(w http.ResponseWriter, r *http.Request, id string) {
+	if isUpgrade(r) {
+		h.socket(w, r, id)
+		return
+	}
 	if h.Playground != nil && r.URL.RawQuery == "" && wantsPage(r) {
 		h.Playground.ServeHTTP(w, r)
 		return
@@ -132,6 +144,10 @@ func (h *Handler) get(w http.ResponseWriter, r *http.Request, id string) {
 
 // run answers a request whose parts are well-formed.
 func (h *Handler) run(w http.ResponseWriter, r *http.Request, id string, params *operation.Params) {
+	if WantsEvents(r.Header) {
+		h.events(w, r, id, params)
+		return
+	}
 	if !h.gate.enter(r.Context()) {
 		h.overloaded(w, r)
 		return
@@ -172,15 +188,16 @@ func (h *Handler) work(header http.Header, r *http.Request, id string, params *o
 		h.rates.take(caller, refusedPoints, now)
 		return outcome{status: requestErrorStatus(r, errs), res: &operation.Response{Errors: errs}}
 	}
+	if op.IsSubscription() {
+		h.rates.take(caller, refusedPoints, now)
+		errs := operation.Fail(fault.New(fault.BadRequest, "a subscription needs a WebSocket with the subprotocol "+subprotocol+", or accept: "+mediaEvents))
+		return outcome{status: http.StatusBadRequest, res: errs}
+	}
 	if r.Method == http.MethodGet && !op.IsQuery() {
 		header["Allow"] = []string{"POST"}
 		return outcome{status: http.StatusMethodNotAllowed, res: operation.Fail(fault.New(fault.BadRequest, "GET is for queries only: send a mutation by POST"))}
 	}
-	price := op.Cost - arrivalPoints
-	if h.Trusted != nil && h.Trusted(ctx) {
-		price = (price + trustedShare - 1) / trustedShare
-	}
-	if wait := h.rates.take(caller, price, now); wait > 0 {
+	if wait := h.rates.take(caller, h.price(ctx, op), now); wait > 0 {
 		return outcome{wait: wait}
 	}
 	res := h.Engine.Execute(ctx, op)
@@ -189,6 +206,15 @@ func (h *Handler) work(header http.Header, r *http.Request, id string, params *o
 		status = http.StatusInternalServerError
 	}
 	return outcome{status: status, res: res, cost: op.Cost}
+}
+
+// price is what an operation costs its caller, on top of its arrival.
+func (h *Handler) price(ctx context.Context, op *operation.Operation) int {
+	price := op.Cost - arrivalPoints
+	if h.Trusted != nil && h.Trusted(ctx) {
+		price = (price + trustedShare - 1) / trustedShare
+	}
+	return price
 }
 
 const (

@@ -23,6 +23,7 @@ type Limits struct {
 	RateBurst     int
 	// RateCallers is how many callers' buckets are kept.
 	RateCallers int
+	Streams     StreamLimits
 }
 
 // DefaultLimits are generous: a shopper's app stays two orders of magnitude below them.
@@ -44,6 +45,7 @@ func (l Limits) orDefault() Limits {
 		l.RatePerSecond = d.RatePerSecond
 	}
 	l.RateBurst = positive(l.RateBurst, d.RateBurst)
+	l.Streams = l.Streams.orDefault()
 	l.RateCallers = positive(l.RateCallers, d.RateCallers)
 	return l
 }

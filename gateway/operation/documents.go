@@ -24,6 +24,8 @@ type plan struct {
 	varies bool
 	// plain are the root fields whose answers are written straight from structs.
 	plain map[*ast.Field]writer
+	// event writes the events of a subscription, if they are plain.
+	event writer
 }
 
 // find is the operation of the name; without a name there must be only one.

@@ -119,23 +119,21 @@ func (e *Engine) Prepare(p *Params) (*Operation, gqlerror.List) {
 	return &Operation{Cost: cost, text: text, doc: doc, plan: plan, vars: vars}, nil
 }
 
-// Execute runs the operation. It never panics.
-func (e *Engine) Execute(ctx context.Context, o *Operation) (res *Response) {
+// Execute runs a query or a mutation. It never panics.
+func (e *Engine) Execute(ctx context.Context, o *Operation) *Response {
+	return e.run(ctx, o, func(ctx context.Context) []byte { return e.exec.Exec(ctx)(ctx).Data })
+}
+
+// run gives do the operation's context, and takes what it answers and what went wrong.
+func (e *Engine) run(ctx context.Context, o *Operation, do func(context.Context) []byte) (res *Response) {
 	defer func() {
 		if p := recover(); p != nil {
 			e.reporter.Panicked(ctx, p, debug.Stack())
 			res = &Response{Errors: gqlerror.List{e.internal(ctx).show()}}
 		}
 	}()
-	ctx = graphql.WithOperationContext(ctx, &graphql.OperationContext{
-		RawQuery: o.text, OperationName: o.plan.op.Name, Doc: o.doc.ast, Operation: o.plan.op, Variables: o.vars,
-		DisableIntrospection:   !e.introspection,
-		RecoverFunc:            e.recovered,
-		ResolverMiddleware:     o.resolveField,
-		RootResolverMiddleware: resolveRoot,
-	})
-	ctx = graphql.WithResponseContext(ctx, e.present, e.recovered)
-	data := e.exec.Exec(ctx)(ctx).Data
+	ctx = e.operationContext(ctx, o)
+	data := do(ctx)
 	errs := graphql.GetErrors(ctx)
 	if len(data) > e.limits.ResponseBytes {
 		return &Response{Data: []byte("null"), Errors: gqlerror.List{show(tooComplex("the answer is over %d bytes; ask for fewer fields or shorter lists", e.limits.ResponseBytes))}}
@@ -196,7 +194,12 @@ func (e *Engine) document(text string) (*document, gqlerror.List) {
 	planner := planner{schema: e.exec.Schema(), doc: parsed, types: e.types}
 	for i, op := range parsed.Operations {
 		p := pricer{}
-		doc.plans[i] = plan{op: op, cost: max(p.set(op.SelectionSet), 1), varies: p.varies, plain: planner.operation(op)}
+		doc.plans[i] = plan{op: op, cost: max(p.set(op.SelectionSet), 1), varies: p.varies}
+		if op.Operation == ast.Subscription {
+			doc.plans[i].event = planner.event(op)
+		} else {
+			doc.plans[i].plain = planner.operation(op)
+		}
 	}
 	e.documents.put(text, doc, len(text))
 	return doc, nil

@@ -2,7 +2,9 @@ package resolve
 
 import (
 	"context"
+	"errors"
 	"sync"
+	"time"
 
 	"github.com/99designs/gqlgen/graphql"
 
@@ -16,6 +18,8 @@ import (
 type Viewer struct {
 	ID   string
 	role role
+	// until is when the access token ends; zero: it has no end, or there is none.
+	until time.Time
 }
 
 // role is the most that somebody may do: each role may what those before it
@@ -33,7 +37,7 @@ const (
 // NewViewer is the user that an access token is of, or the machine that an API
 // key is of: what it places and changes carries the key's id.
 func NewViewer(c auth.Claims) Viewer {
-	v := Viewer{ID: c.UserID, role: customer}
+	v := Viewer{ID: c.UserID, role: customer, until: c.ExpiresAt}
 	for _, name := range c.Roles {
 		v.role = max(v.role, roleOf(graph.Role(name)))
 	}
@@ -138,4 +142,15 @@ func Auth(ctx context.Context, _ any, next graphql.Resolver, required graph.Role
 	default:
 		return nil, fault.New(fault.Forbidden, "only for the role "+string(required))
 	}
+}
+
+// Credentials are what must be known of who asks for longer than one request:
+// until when that is so (zero: for ever), and what is wrong with what was sent,
+// if it is no good. That it cannot be looked at for the moment is no such thing.
+func Credentials(ctx context.Context) (until time.Time, wrong string) {
+	s := ScopeOf(ctx)
+	if refused, ok := errors.AsType[*fault.Error](s.fault); ok && refused.Code == fault.Unauthenticated {
+		wrong = refused.Message
+	}
+	return s.viewer.until, wrong
 }

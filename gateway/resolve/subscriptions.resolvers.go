@@ -1,0 +1,36 @@
+package resolve
+
+import (
+	"context"
+
+	"stampede/gateway/graph"
+	"stampede/gateway/operation"
+)
+
+func (r *subscriptionResolver) StockChanged(ctx context.Context, skus []string, maxPerSecond *int32) (<-chan *graph.StockLevel, error) {
+	if event, ok := operation.EventOf[*graph.StockLevel](ctx); ok {
+		return event, nil
+	}
+	source, err := stockSource(ctx, skus, maxPerSecond)
+	if err != nil {
+		return nil, err
+	}
+	operation.Offer(ctx, source)
+	return nil, nil //nolint:nilnil // events do not come through a channel
+}
+
+func (r *subscriptionResolver) OrderChanged(ctx context.Context, id string, afterVersion *int32) (<-chan *graph.Order, error) {
+	if event, ok := operation.EventOf[*graph.Order](ctx); ok {
+		return event, nil
+	}
+	source, err := orderSource(ctx, id, afterVersion)
+	if err != nil {
+		return nil, err
+	}
+	operation.Offer(ctx, source)
+	return nil, nil //nolint:nilnil // events do not come through a channel
+}
+
+func (r *Resolver) Subscription() graph.SubscriptionResolver { return &subscriptionResolver{r} }
+
+type subscriptionResolver struct{ *Resolver }
