@@ -40,7 +40,6 @@ type world struct {
 	seen  map[uint64][]members.Member
 	// newer is when the first version of the view after this one was there.
 	newer map[uint64]time.Time
-	both  map[string]time.Time
 	wrong error
 }
 
@@ -55,7 +54,7 @@ type node struct {
 func newWorld(t *testing.T, seed uint64) *world {
 	return &world{
 		t: t, dice: rand.New(rand.NewPCG(seed, 0)), began: time.Now(), cut: map[[2]int]bool{},
-		seen: map[uint64][]members.Member{}, newer: map[uint64]time.Time{}, both: map[string]time.Time{},
+		seen: map[uint64][]members.Member{}, newer: map[uint64]time.Time{},
 	}
 }
 
@@ -253,39 +252,41 @@ func (w *world) look() {
 			w.newer[v] = time.Now()
 		}
 	}
-	owners := map[string][]*node{}
+	// Two owners of one address act on different views, so one of these is
+	// replaced, and that is bounded above.
+	owners := map[string]map[uint64]*node{}
+	for _, address := range addresses() {
+		owners[address] = map[uint64]*node{}
+	}
 	for _, n := range w.nodes {
 		if n.ended || n.Fit() != nil {
 			continue
 		}
 		v := n.View()
-		if r := truth.Row(n.config.Self.ID); r == nil || !r.Member.Alive() {
-			w.fail("node %d is fit, and in the table it is %+v", n.index, r)
-		}
-		if replaced, known := w.newer[v.Version+1]; known && time.Since(replaced) > lease*105/100 {
-			w.fail("node %d is fit with view %d, which is replaced since %s", n.index, v.Version, time.Since(replaced))
-		}
-		for _, other := range w.nodes {
-			if !other.ended && v.Find(other.config.Self.ID) != nil && other.Settled() > v.Version {
-				w.fail("node %d says that view %d is settled, and node %d is fit with %d", other.index, other.Settled(), n.index, v.Version)
-			}
-		}
+		w.lookAt(n, v, &truth)
 		for _, address := range addresses() {
-			if owner(v, address) == n.config.Self.ID {
-				owners[address] = append(owners[address], n)
+			if owner(v, address) != n.config.Self.ID {
+				continue
 			}
+			if other := owners[address][v.Version]; other != nil {
+				w.fail("by view %d, %s has two owners: node %d and %d", v.Version, address, n.index, other.index)
+			}
+			owners[address][v.Version] = n
 		}
 	}
-	for _, address := range addresses() {
-		if len(owners[address]) < 2 {
-			delete(w.both, address)
-			continue
-		}
-		if _, known := w.both[address]; !known {
-			w.both[address] = time.Now()
-		}
-		if since := time.Since(w.both[address]); since > lease*105/100 {
-			w.fail("%s has %d owners, all of them fit, for %s", address, len(owners[address]), since)
+}
+
+// lookAt looks at what is guaranteed of a fit node. The caller holds mu.
+func (w *world) lookAt(n *node, v *members.View, truth *members.Contents) {
+	if r := truth.Row(n.config.Self.ID); r == nil || !r.Member.Alive() {
+		w.fail("node %d is fit, and in the table it is %+v", n.index, r)
+	}
+	if replaced, known := w.newer[v.Version+1]; known && time.Since(replaced) > lease*105/100 {
+		w.fail("node %d is fit with view %d, which is replaced since %s", n.index, v.Version, time.Since(replaced))
+	}
+	for _, other := range w.nodes {
+		if !other.ended && v.Find(other.config.Self.ID) != nil && other.Settled() > v.Version {
+			w.fail("node %d says that view %d is settled, and node %d is fit with %d", other.index, other.Settled(), n.index, v.Version)
 		}
 	}
 }

@@ -176,6 +176,9 @@ func (c *Client) Renew(ctx context.Context, l members.Lease) (contents members.C
 func (c *Client) call(ctx context.Context, do func() error, writes bool) error {
 	c.AwaitThaw()
 	defer c.AwaitThaw() // what is read while frozen is seen after it
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	c.mu.Lock()
 	f, cut, x := c.faults, c.cut, c.dice.Float64()
 	wait := time.Duration(c.dice.Float64() * float64(f.CallTime))
