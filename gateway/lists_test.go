@@ -99,12 +99,21 @@ func TestProductPages(t *testing.T) {
 	})
 }
 
+// A search finds what has all of its words, each the beginning of one of the
+// product's, without regard to case and accents.
 func TestSearch(t *testing.T) {
 	w := newWorld(t)
-	for i, name := range []string{"Blue Mug", "Red mug", "Blue Shirt", "Straße 12", "100% wool"} {
+	for i, name := range []string{"Blue Mug", "Red mug", "Blue Shirt", "Straße 12", "100% wool", "Crème Brûlée-Löffel", "ЁЛКА, 日本語"} {
 		w.putProduct(i, name, i != 2, int64(i))
 	}
-	for search, want := range map[string][]int{"mug": {1, 0}, "BLUE mug": {0}, "mug  blue": {0}, "shirt": nil, "p-1": {1}, "straße": {3}, "%": {4}, " ": {4, 3, 1, 0}, "nothing": nil, letters(1)[20:]: {1}} {
+	w.views.put(t, persistence.Row{Kind: "product", ID: productID(20), Version: 1, State: "published", SortMs: 20},
+		&productpb.Product{Id: productID(20), Slug: "boots", Name: "Boots", Published: true, Variants: []*productpb.Variant{{Sku: "SNEAKER-42_b", Name: "türkis"}}})
+	for search, want := range map[string][]int{
+		"mug": {1, 0}, "BLUE mug": {0}, "mug  blue": {0}, "mu": {1, 0}, "ug": nil, "bl m": {0}, "mug mugs": nil, "shirt": nil, "p-1": {4, 3, 1}, "nothing": nil,
+		"straße": {3}, "STRASSE": {3}, "stra 1": {3}, "creme": {5}, "brulee": {5}, "CRÈME LOFF": {5}, "cre\u0301me": {5}, "елка": {6}, "日本": {6},
+		"100 wool": {4}, "100%": {4}, "%": nil, "--": nil, " ": {20, 6, 5, 4, 3, 1, 0}, "": {20, 6, 5, 4, 3, 1, 0},
+		"sneaker": {20}, "sneaker-42": {20}, "SNEAKER-42_B": {20}, "42": {20}, "turkis boots": {20}, letters(1): {1},
+	} {
 		got, _ := w.walk(t, "", 100, search)
 		var ids []string
 		for _, i := range want {
@@ -117,9 +126,14 @@ func TestSearch(t *testing.T) {
 	if got, _ := w.walk(t, asStaff, 100, "shirt"); len(got) != 1 {
 		t.Errorf("staff finds %v", got)
 	}
+	for _, search := range []string{"a b c d e f g h i", "a-b-c-d-e-f-g-h-i", strings.Repeat("a", 101), "a\x00b"} {
+		if a := w.ask("", products, map[string]any{"search": search}); a.code() != "INVALID" || a.Errors[0].Extensions.Field[0] != "search" {
+			t.Errorf("%q: %s", search, a.text)
+		}
+	}
 }
 
-// The catalogue is read at most once a second, and then shows what changed.
+// The catalogue is read once, and then follows what changed, twice a second at most.
 func TestCatalogueIsReadAnew(t *testing.T) {
 	now := clock()
 	w := newWorld(t, func(c *gateway.Config) { c.Clock = func() time.Time { return now } })
@@ -134,6 +148,21 @@ func TestCatalogueIsReadAnew(t *testing.T) {
 	now = now.Add(1100 * time.Millisecond)
 	if got, _ := w.walk(t, "", 10, nil); len(got) != 2 {
 		t.Errorf("after a second: %v", got)
+	}
+	w.views.put(t, persistence.Row{Kind: "product", ID: productID(1), Version: 2, State: "unpublished", SortMs: 1}, &productpb.Product{Id: productID(1), Name: "Mug", CreatedAtMs: 1, Version: 2})
+	now = now.Add(600 * time.Millisecond)
+	if got, _ := w.walk(t, "", 10, nil); !slices.Equal(got, []string{productID(2)}) || w.views.lists != 1 {
+		t.Errorf("with one taken away: %v, read whole %d times", got, w.views.lists)
+	}
+	w.putProduct(1, "Mug", true, 1) // an older version that comes late
+	now = now.Add(600 * time.Millisecond)
+	if got, _ := w.walk(t, "", 10, nil); !slices.Equal(got, []string{productID(2)}) {
+		t.Errorf("an older version came late: %v", got)
+	}
+	w.views.put(t, persistence.Row{Kind: "product", ID: productID(1), Version: 3, State: "published", SortMs: 1}, &productpb.Product{Id: productID(1), Name: "Mug", CreatedAtMs: 1, Version: 3, Published: true})
+	now = now.Add(6 * time.Minute)
+	if got, _ := w.walk(t, "", 10, nil); len(got) != 2 || w.views.lists != 2 {
+		t.Errorf("after a while: %v, read whole %d times", got, w.views.lists)
 	}
 	w.views.err = errors.New("view is down")
 	now = now.Add(10 * time.Second)
@@ -152,6 +181,54 @@ func TestCatalogueIsReadAnew(t *testing.T) {
 	if got, _ := w.walk(t, "", 10, nil); len(got) != 2 {
 		t.Errorf("once it is back: %v", got)
 	}
+}
+
+// Pages of a list that changes between them: nothing comes twice, and nothing
+// is missing that was there all the time.
+func TestPagesWhileTheListChanges(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		now := clock()
+		w := newWorld(t, func(c *gateway.Config) { c.Clock = func() time.Time { return now } })
+		versions, always := map[int]uint64{}, map[string]bool{}
+		put := func(i int, published bool) {
+			versions[i]++
+			state := map[bool]string{true: "published", false: "unpublished"}[published]
+			w.views.put(t, persistence.Row{Kind: "product", ID: productID(i), Version: versions[i], State: state, SortMs: int64(i / 3)},
+				&productpb.Product{Id: productID(i), Name: "Mug", Published: published, CreatedAtMs: int64(i / 3), Version: int64(versions[i])})
+			if !published {
+				delete(always, productID(i))
+			}
+		}
+		for i := 10; i < 40; i++ {
+			put(i, true)
+			always[productID(i)] = true
+		}
+		seen := map[string]int{}
+		for after := any(nil); ; {
+			a := w.ask("", products, map[string]any{"first": rapid.IntRange(1, 5).Draw(rt, "first"), "after": after})
+			edges, _ := at(a.Data, "products", "edges").([]any)
+			for i := range edges {
+				seen[text(at(edges, i, "node", "id"))]++
+			}
+			if after = at(a.Data, "products", "pageInfo", "endCursor"); at(a.Data, "products", "pageInfo", "hasNextPage") != true {
+				break
+			}
+			for range rapid.IntRange(0, 4).Draw(rt, "changes") {
+				put(rapid.IntRange(0, 50).Draw(rt, "which"), rapid.Bool().Draw(rt, "published"))
+			}
+			now = now.Add(time.Second)
+		}
+		for id, n := range seen {
+			if n > 1 {
+				rt.Fatalf("%s came %d times", id, n)
+			}
+		}
+		for id := range always {
+			if seen[id] == 0 {
+				rt.Fatalf("%s was there all the time and did not come", id)
+			}
+		}
+	})
 }
 
 // What was created through this gateway is listed at once, though the view has

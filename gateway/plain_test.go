@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -257,6 +258,12 @@ func (shop) ListRows(_ context.Context, q persistence.ListQuery) ([]persistence.
 	}
 	return rows, nil
 }
+
+func (shop) Changes(context.Context, string, uint64) iter.Seq2[persistence.Change, error] {
+	return func(func(persistence.Change, error) bool) {}
+}
+
+func (shop) LastChange(context.Context, string) (uint64, error) { return 0, nil }
 
 // shopAccounts knows one user.
 type shopAccounts struct{ resolve.Accounts }

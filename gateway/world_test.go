@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"iter"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -214,6 +215,9 @@ type fakeViews struct {
 	rows  []persistence.Row
 	lists int
 	err   error
+	// changes are all puts, by mark.
+	changes []persistence.Change
+	kinds   []string
 }
 
 func (v *fakeViews) put(t *testing.T, row persistence.Row, body proto.Message) {
@@ -227,6 +231,8 @@ func (v *fakeViews) put(t *testing.T, row persistence.Row, body proto.Message) {
 	defer v.mu.Unlock()
 	v.rows = slices.DeleteFunc(v.rows, func(r persistence.Row) bool { return r.Kind == row.Kind && r.ID == row.ID })
 	v.rows = append(v.rows, row)
+	v.changes = append(v.changes, persistence.Change{ID: row.ID, Version: row.Version, Mark: uint64(len(v.changes)) + 1})
+	v.kinds = append(v.kinds, row.Kind)
 	slices.SortFunc(v.rows, func(a, b persistence.Row) int {
 		return cmp.Or(cmp.Compare(b.SortMs, a.SortMs), cmp.Compare(b.ID, a.ID))
 	})
@@ -256,6 +262,29 @@ func (v *fakeViews) ListRows(_ context.Context, q persistence.ListQuery) ([]pers
 		}
 	}
 	return out, v.err
+}
+
+func (v *fakeViews) Changes(_ context.Context, kind string, since uint64) iter.Seq2[persistence.Change, error] {
+	return func(yield func(persistence.Change, error) bool) {
+		v.mu.Lock()
+		all, kinds, err := slices.Clone(v.changes), slices.Clone(v.kinds), v.err
+		v.mu.Unlock()
+		if err != nil {
+			yield(persistence.Change{}, err)
+			return
+		}
+		for i, c := range all {
+			if kinds[i] == kind && c.Mark > since && !yield(c, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (v *fakeViews) LastChange(context.Context, string) (uint64, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return uint64(len(v.changes)), v.err
 }
 
 // fakeAccounts notes which of its methods were called.

@@ -75,6 +75,16 @@ type Row struct {
 	// WakeAtMs: see entity.Record; 0 for none.
 	WakeAtMs int64
 	Body     []byte
+	// Tracked rows are found by Changes. It is not part of what is read back.
+	Tracked bool
+}
+
+// Change says that a tracked row was put.
+type Change struct {
+	ID      string
+	Version uint64
+	// Mark is the change's place among the changes of its kind.
+	Mark uint64
 }
 
 // ListQuery asks for a page of rows of one kind.
@@ -101,6 +111,14 @@ type Views interface {
 	// GetRows returns the rows that exist, by id.
 	GetRows(ctx context.Context, kind string, ids []string) (map[string]Row, error)
 	ListRows(ctx context.Context, q ListQuery) ([]Row, error)
+	// Changes yields the tracked rows of a kind that were put since the one with
+	// the mark, in order of Mark: each row with its newest version. It is for
+	// who follows what all nodes put: whatever is put after a change was
+	// yielded is yielded by a call with that change's mark or a higher one that
+	// begins later. A row may be yielded again that was before.
+	Changes(ctx context.Context, kind string, since uint64) iter.Seq2[Change, error]
+	// LastChange is the mark of the kind's newest change; 0: there is none.
+	LastChange(ctx context.Context, kind string) (uint64, error)
 	// DueRows lists rows with 0 < WakeAtMs <= before, earliest first.
 	DueRows(ctx context.Context, before time.Time, limit int) ([]Row, error)
 }

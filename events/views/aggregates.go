@@ -126,7 +126,7 @@ func (a *productRow) row(r *persistence.Row) error {
 	if !ok {
 		return fmt.Errorf("snapshot of product %s is no product", r.ID)
 	}
-	r.SortMs, r.State = p.CreatedAtMs, "unpublished"
+	r.SortMs, r.State, r.Tracked = p.CreatedAtMs, "unpublished", true
 	if p.Published {
 		r.State = "published"
 	}

@@ -3,7 +3,6 @@ package resolve
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -14,31 +13,42 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"stampede/gateway/graph"
-	"stampede/persistence"
 	"stampede/proto/gen/productpb"
 )
 
 const (
-	// freshFor is how long the catalogue is used before it is read again, and
-	// refreshShare the least part of the time between two readings that is not
-	// spent reading: a large catalogue is read less often.
-	freshFor     = time.Second
+	// freshFor is how long the catalogue is used before it is looked for changes,
+	// and refreshShare the least part of the time between two looks that is not
+	// spent looking: a large change is read less often.
+	freshFor     = 500 * time.Millisecond
 	refreshShare = 20
+	// wholeEvery is how often all of it is read all the same: what a failing
+	// database kept from us once is there then.
+	wholeEvery = 5 * time.Minute
+	// maxFollowed is how many changes are read one by one: with more of them
+	// everything is read.
+	maxFollowed = 5_000
+	// followedAtOnce is how many changed rows are asked for at a time.
+	followedAtOnce = 500
 	// staleFor is how long it is still used when reading it fails.
 	staleFor = 30 * time.Second
 	// maxShelf is how many products are kept and searched, newest first. Lists
 	// without a search read the view itself beyond that.
 	maxShelf = 20_000
+	// maxShelfBytes bounds them, too: a product is 2 KB with a picture and three
+	// variants, and can be far larger.
+	maxShelfBytes = 128 << 20
 	// ownFor is how long what was written through this gateway is shown though
 	// the view does not have it yet, and maxOwn how many of those there may be.
 	ownFor = time.Minute
 	maxOwn = 1_000
 )
 
-// catalogue is the list of products in memory: read from the view at most once
-// a second, and only while somebody asks. Product lists are what shoppers load
-// most, and a search has to look at every product. The request that finds it
-// old reads it anew; the others go on with what there is.
+// catalogue is the list of products in memory. Product lists are what shoppers
+// load most, and a search has to look at every product. It is read from the
+// view once, and then follows what any node puts there, by the marks of the
+// changes; only while somebody asks. The request that finds it old looks for
+// changes; the others go on with what there is.
 type catalogue struct {
 	views  Views
 	clock  func() time.Time
@@ -57,8 +67,12 @@ type shelf struct {
 	items    []*shelved
 	byID     map[string]*shelved
 	complete bool
-	readAt   time.Time
-	took     time.Duration
+	bytes    int
+	// mark is that of the newest change that is in it.
+	mark    uint64
+	readAt  time.Time
+	wholeAt time.Time
+	took    time.Duration
 }
 
 // shelved is one product with what it is sorted, filtered and found by.
@@ -66,7 +80,9 @@ type shelved struct {
 	version uint64
 	sortMs  int64
 	product *graph.Product
-	text    string
+	// text is what it is found by, see search.go.
+	text string
+	size int
 }
 
 type ownProduct struct {
@@ -80,8 +96,7 @@ func newCatalogue(v Views, clock func() time.Time, l *slog.Logger) *catalogue {
 
 func shelve(p *productpb.Product, version uint64) *shelved {
 	return &shelved{
-		version: version, sortMs: p.CreatedAtMs, product: productOf(p),
-		text: strings.ToLower(p.Name + "\n" + p.Slug + "\n" + p.Description),
+		version: version, sortMs: p.CreatedAtMs, product: productOf(p), text: searchText(p), size: proto.Size(p),
 	}
 }
 
@@ -149,7 +164,7 @@ func (c *catalogue) renew(ctx context.Context, have *shelf, now time.Time) (*she
 	c.dirty.Store(false)
 	next := have
 	if have == nil || now.Sub(have.readAt) >= max(freshFor, refreshShare*have.took) {
-		read, err := c.read(ctx, have)
+		read, err := c.follow(ctx, have, now)
 		switch {
 		case err == nil:
 			next = read
@@ -162,48 +177,6 @@ func (c *catalogue) renew(ctx context.Context, have *shelf, now time.Time) (*she
 	next = c.withOwn(next, now)
 	c.current.Store(next)
 	return next, nil
-}
-
-// read goes through the view. Products that have not changed are kept as they are.
-func (c *catalogue) read(ctx context.Context, have *shelf) (*shelf, error) {
-	next := &shelf{byID: make(map[string]*shelved), readAt: c.clock()}
-	q := persistence.ListQuery{Kind: kindProduct, Limit: persistence.MaxListRows - 1}
-	for {
-		rows, err := c.views.ListRows(ctx, q)
-		if err != nil {
-			return nil, fmt.Errorf("read catalogue: %w", err)
-		}
-		for _, row := range rows[:min(len(rows), maxShelf-len(next.items))] {
-			item, err := shelvedOf(row, have)
-			if err != nil {
-				return nil, err
-			}
-			next.items = append(next.items, item)
-			next.byID[row.ID] = item
-		}
-		if len(rows) < q.Limit || len(next.items) == maxShelf {
-			next.complete = len(rows) < q.Limit
-			next.took = c.clock().Sub(next.readAt)
-			return next, nil
-		}
-		last := rows[len(rows)-1]
-		q.AfterSortMs, q.AfterID = last.SortMs, last.ID
-	}
-}
-
-func shelvedOf(row persistence.Row, have *shelf) (*shelved, error) {
-	if have != nil {
-		if item := have.byID[row.ID]; item != nil && item.version == row.Version {
-			return item, nil
-		}
-	}
-	p := &productpb.Product{}
-	if err := proto.Unmarshal(row.Body, p); err != nil {
-		return nil, fmt.Errorf("read view %s/%s: %w", row.Kind, row.ID, err)
-	}
-	item := shelve(p, row.Version)
-	item.sortMs = row.SortMs
-	return item, nil
 }
 
 // put shows a product that was written through this gateway, before the view has it.
@@ -232,19 +205,5 @@ func (c *catalogue) withOwn(s *shelf, now time.Time) *shelf {
 	if len(newer) == 0 {
 		return s
 	}
-	merged := *s
-	merged.byID = make(map[string]*shelved, len(s.byID)+len(newer))
-	merged.items = make([]*shelved, 0, len(s.items)+len(newer))
-	for _, item := range newer {
-		merged.byID[item.product.ID] = item
-		merged.items = append(merged.items, item)
-	}
-	for _, item := range s.items {
-		if merged.byID[item.product.ID] == nil {
-			merged.byID[item.product.ID] = item
-			merged.items = append(merged.items, item)
-		}
-	}
-	slices.SortFunc(merged.items, func(a, b *shelved) int { return a.order(b.sortMs, b.product.ID) })
-	return &merged
+	return s.with(newer)
 }

@@ -3,7 +3,6 @@ package resolve
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/99designs/gqlgen/graphql"
 	"google.golang.org/protobuf/proto"
@@ -16,11 +15,7 @@ import (
 	"stampede/proto/gen/skupb"
 )
 
-const (
-	maxSKUsAsked        = 100
-	maxSearchCharacters = 100
-	maxSearchWords      = 8
-)
+const maxSKUsAsked = 100
 
 // product asks the product itself: nil when there is none, or none for this viewer.
 func (r *Resolver) product(ctx context.Context, v Viewer, id string) (*graph.Product, error) {
@@ -77,18 +72,6 @@ func (r *Resolver) productsFromView(ctx context.Context, v Viewer, p place) (*gr
 
 func productConnection(p place, more bool, edges []graph.ProductEdge) *graph.ProductConnection {
 	return &graph.ProductConnection{Edges: edges, PageInfo: pageInfo(p, more, len(edges), func(i int) string { return edges[i].Cursor })}
-}
-
-// searchWords are the words that a product must have, all of them.
-func searchWords(search *string) ([]string, error) {
-	if search == nil {
-		return nil, nil
-	}
-	words := strings.Fields(strings.ToLower(*search))
-	if !text(*search, maxSearchCharacters) || len(words) > maxSearchWords {
-		return nil, fault.InvalidField(fmt.Sprintf("must be at most %d words and %d characters, without control characters", maxSearchWords, maxSearchCharacters), "search")
-	}
-	return words, nil
 }
 
 func (r *Resolver) productPayload(reply *productpb.ProductReply, err error) (*graph.ProductPayload, error) {

@@ -29,6 +29,8 @@ type Caller interface {
 type Views interface {
 	GetRows(ctx context.Context, kind string, ids []string) (map[string]persistence.Row, error)
 	ListRows(ctx context.Context, q persistence.ListQuery) ([]persistence.Row, error)
+	Changes(ctx context.Context, kind string, since uint64) iter.Seq2[persistence.Change, error]
+	LastChange(ctx context.Context, kind string) (uint64, error)
 }
 
 // Accounts is everything about passwords and tokens. A refusal is a business

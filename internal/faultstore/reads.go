@@ -190,6 +190,23 @@ func (s *Store) ListRows(ctx context.Context, q persistence.ListQuery) ([]persis
 	return otherOf(ctx, s, "list rows of "+q.Kind, func() ([]persistence.Row, error) { return s.inner.ListRows(ctx, q) })
 }
 
+// Changes implements persistence.Views.
+func (s *Store) Changes(ctx context.Context, kind string, since uint64) iter.Seq2[persistence.Change, error] {
+	return func(yield func(persistence.Change, error) bool) {
+		err := s.other(ctx, "changes of "+kind, func(dice, *Faults) error { return nil })
+		if err != nil {
+			yield(persistence.Change{}, err)
+			return
+		}
+		s.inner.Changes(ctx, kind, since)(yield)
+	}
+}
+
+// LastChange implements persistence.Views.
+func (s *Store) LastChange(ctx context.Context, kind string) (uint64, error) {
+	return otherOf(ctx, s, "last change of "+kind, func() (uint64, error) { return s.inner.LastChange(ctx, kind) })
+}
+
 // DueRows implements persistence.Views.
 func (s *Store) DueRows(ctx context.Context, before time.Time, limit int) ([]persistence.Row, error) {
 	return otherOf(ctx, s, "list due rows", func() ([]persistence.Row, error) { return s.inner.DueRows(ctx, before, limit) })

@@ -24,6 +24,8 @@ type Disk struct {
 	logs       map[entity.Epoch][]*entity.Record // by position
 	snapshots  map[string]*entity.Snapshot
 	rows       map[rowKey]persistence.Row
+	changes    map[rowKey]uint64 // of tracked rows
+	changed    uint64            // the last mark
 	watermarks map[string]map[entity.Epoch]uint64
 	settings   map[string][]byte
 }
@@ -37,6 +39,7 @@ func NewDisk() *Disk {
 		logs:       map[entity.Epoch][]*entity.Record{},
 		snapshots:  map[string]*entity.Snapshot{},
 		rows:       map[rowKey]persistence.Row{},
+		changes:    map[rowKey]uint64{},
 		watermarks: map[string]map[entity.Epoch]uint64{},
 		settings:   map[string][]byte{},
 	}

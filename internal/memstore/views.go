@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"iter"
 	"slices"
 	"time"
 
@@ -27,10 +28,54 @@ func (s *Store) PutRows(ctx context.Context, rows []persistence.Row) error {
 		k := rowKey{row.Kind, row.ID}
 		if there, exists := d.rows[k]; !exists || there.Version < row.Version {
 			row.Body = bytes.Clone(row.Body)
+			if row.Tracked {
+				d.changed++
+				d.changes[k] = d.changed
+			}
+			row.Tracked = false
 			d.rows[k] = row
 		}
 	}
 	return nil
+}
+
+// Changes implements persistence.Views.
+func (s *Store) Changes(ctx context.Context, kind string, since uint64) iter.Seq2[persistence.Change, error] {
+	return func(yield func(persistence.Change, error) bool) {
+		if err := s.usable(ctx); err != nil {
+			yield(persistence.Change{}, err)
+			return
+		}
+		for _, c := range s.disk.changesOf(kind, since) {
+			if !yield(c, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (d *Disk) changesOf(kind string, since uint64) (all []persistence.Change) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for k, mark := range d.changes {
+		if k.kind == kind && mark > since {
+			all = append(all, persistence.Change{ID: k.id, Version: d.rows[k].Version, Mark: mark})
+		}
+	}
+	slices.SortFunc(all, func(a, b persistence.Change) int { return cmp.Compare(a.Mark, b.Mark) })
+	return all
+}
+
+// LastChange implements persistence.Views.
+func (s *Store) LastChange(ctx context.Context, kind string) (uint64, error) {
+	if err := s.usable(ctx); err != nil {
+		return 0, err
+	}
+	all := s.disk.changesOf(kind, 0)
+	if len(all) == 0 {
+		return 0, nil
+	}
+	return all[len(all)-1].Mark, nil
 }
 
 // GetRows implements persistence.Views.

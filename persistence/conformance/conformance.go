@@ -100,6 +100,8 @@ func Run(t *testing.T, h Harness) {
 		{"Views/pages", testPages},
 		{"Views/filters", testFilters},
 		{"Views/due", testDue},
+		{"Views/changes", testChanges},
+		{"Views/changes of many writers", testChangesRace},
 		{"Views/limits", testRowLimits},
 		{"Watermarks/never go back", testWatermarks},
 		{"Settings/race", testSettings},

@@ -75,7 +75,7 @@ func testReadStreamBack(t *testing.T, h Harness) {
 // testReadBackWhileWriting: reading back has everything that was acknowledged
 // before it began, and no gap.
 func testReadBackWhileWriting(t *testing.T, h Harness) {
-	const n = 300
+	const n = 120
 	s := h.Open(t)
 	ctx := testContext(t)
 	var acknowledged atomic.Uint64

@@ -55,6 +55,8 @@ const (
 	stateIndex = "state"
 	ownerIndex = "owner"
 	dueIndex   = "due"
+	// changedIndex has all that a change says, so that none needs its row.
+	changedIndex = "changed"
 )
 
 // Store is a database of one client, which it owns.
@@ -148,6 +150,7 @@ func (s *Store) createIndexes(ctx context.Context) error {
 		partial("state", exists, index(stateIndex, bson.D{{Key: "kind", Value: 1}, {Key: "state", Value: 1}, {Key: "sort", Value: -1}, {Key: "_id", Value: -1}})),
 		partial("owner", exists, index(ownerIndex, bson.D{{Key: "kind", Value: 1}, {Key: "owner", Value: 1}, {Key: "sort", Value: -1}, {Key: "_id", Value: -1}, {Key: "state", Value: 1}})),
 		partial("wakeAt", bson.D{{Key: "$gt", Value: 0}}, index(dueIndex, bson.D{{Key: "wakeAt", Value: 1}, {Key: "_id", Value: 1}})),
+		partial("changed", exists, index(changedIndex, bson.D{{Key: "kind", Value: 1}, {Key: "changed", Value: 1}, {Key: "_id", Value: 1}, {Key: "version", Value: 1}})),
 	})
 	if err != nil {
 		return fmt.Errorf("indexes of %s: %w", viewsName, err)

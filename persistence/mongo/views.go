@@ -47,8 +47,12 @@ func (s *Store) PutRows(ctx context.Context, rows []persistence.Row) error {
 			ID: r.Kind + "/" + r.ID, Kind: r.Kind, Version: version, Owner: r.Owner, State: r.State,
 			SortMs: r.SortMs, WakeAtMs: r.WakeAtMs, Body: notNil(r.Body),
 		}
-		models[i] = mongo.NewReplaceOneModel().SetUpsert(true).SetReplacement(d).
-			SetFilter(bson.D{{Key: "_id", Value: d.ID}, {Key: "version", Value: bson.D{{Key: "$lt", Value: version}}}})
+		filter := bson.D{{Key: "_id", Value: d.ID}, {Key: "version", Value: bson.D{{Key: "$lt", Value: version}}}}
+		if r.Tracked {
+			models[i] = mongo.NewUpdateOneModel().SetUpsert(true).SetFilter(filter).SetUpdate(replaceAndMark(&d))
+			continue
+		}
+		models[i] = mongo.NewReplaceOneModel().SetUpsert(true).SetReplacement(d).SetFilter(filter)
 	}
 	if len(rows) == 0 {
 		return ctx.Err()

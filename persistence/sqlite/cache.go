@@ -87,7 +87,7 @@ func (k *cache) open(path string, identity []byte, newest int64) (fits bool, err
 	}
 	err = migrate(c, cacheFile, cacheSchema)
 	if err == nil {
-		err = c.script(knownSchema)
+		err = c.script(knownSchema + changesSchema)
 	}
 	if err == nil {
 		_, err = c.exec("INSERT INTO cached (one, epoch, journal) VALUES (1, ?, ?) ON CONFLICT DO NOTHING", newest, identity)

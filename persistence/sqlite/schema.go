@@ -133,6 +133,19 @@ CREATE TABLE IF NOT EXISTS known (
 );
 `
 
+// changesSchema is by itself for the same reason. n grows with every tracked row
+// that is put, and with one writer it does so in the order in which they are seen.
+const changesSchema = `
+CREATE TABLE IF NOT EXISTS changes (
+	n       INTEGER PRIMARY KEY AUTOINCREMENT,
+	kind    TEXT NOT NULL,
+	id      TEXT NOT NULL,
+	version INTEGER NOT NULL,
+	UNIQUE (kind, id)
+);
+CREATE INDEX IF NOT EXISTS changes_order ON changes (kind, n);
+`
+
 // migrate makes the tables of a new file, and refuses a file that is not ours
 // or that a newer version of the program wrote.
 func migrate(c *conn, name, schema string) error {

@@ -53,10 +53,12 @@ func (s *Store) PutRows(ctx context.Context, rows []persistence.Row) error {
 func put(c *conn, r *persistence.Row) error {
 	version, body := int64(r.Version), bytesOrEmpty(r.Body) //nolint:gosec // bounded by CheckRow
 	changed, err := c.exec(putRow, r.Kind, r.ID, version, r.Owner, r.State, r.SortMs, r.WakeAtMs, body)
-	if err != nil || changed == 1 {
-		return err
+	if err == nil && changed == 0 {
+		changed, err = c.exec(moveRow, r.Kind, r.ID, version, r.Owner, r.State, r.SortMs, r.WakeAtMs, body)
 	}
-	_, err = c.exec(moveRow, r.Kind, r.ID, version, r.Owner, r.State, r.SortMs, r.WakeAtMs, body)
+	if err == nil && changed == 1 && r.Tracked {
+		_, err = c.exec(noteChange, r.Kind, r.ID, version)
+	}
 	return err
 }
 
