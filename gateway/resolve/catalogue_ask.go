@@ -106,7 +106,7 @@ func (r *Resolver) changeStock(ctx context.Context, sku string, cmd proto.Messag
 
 func checkSKUs(skus []string) error {
 	if len(skus) < 1 || len(skus) > maxSKUsAsked {
-		return fault.InvalidField(between(" SKUs", 1, maxSKUsAsked), "skus")
+		return fault.InvalidField(oneTo(" SKUs", maxSKUsAsked), "skus")
 	}
 	for i, sku := range skus {
 		if !isSKU(sku) {

@@ -96,8 +96,8 @@ func text(s string, maxCharacters int) bool {
 	return len(s) <= utf8.UTFMax*maxCharacters && printable(s) && utf8.RuneCountInString(s) <= maxCharacters
 }
 
-func between(what string, low, high int) string {
-	return fmt.Sprintf("must be %d to %d%s", low, high, what)
+func oneTo(what string, high int) string {
+	return fmt.Sprintf("must be 1 to %d%s", high, what)
 }
 
 func deref[T any](p *T) T {

@@ -40,7 +40,7 @@ func (p *problems) line(in *graph.LineInput, i int, out *orderpb.PlaceLine) {
 		p.add(wantSKU, "lines", index(i), "sku")
 	}
 	if in.Quantity < 1 || in.Quantity > order.MaxQuantity {
-		p.add(between("", 1, order.MaxQuantity), "lines", index(i), "quantity")
+		p.add(oneTo("", order.MaxQuantity), "lines", index(i), "quantity")
 	}
 	out.Sku, out.Quantity = in.Sku, int64(in.Quantity)
 	if in.ExpectedPrice != nil {
@@ -94,7 +94,7 @@ func (p *problems) quantities(in []graph.LineQuantityInput) []*orderpb.LineQuant
 			p.add(wantSKU, "lines", index(i), "sku")
 		}
 		if l.Quantity < 1 || l.Quantity > order.MaxQuantity {
-			p.add(between("", 1, order.MaxQuantity), "lines", index(i), "quantity")
+			p.add(oneTo("", order.MaxQuantity), "lines", index(i), "quantity")
 		}
 		out[i] = &orderpb.LineQuantity{Sku: l.Sku, Quantity: int64(l.Quantity)}
 	}

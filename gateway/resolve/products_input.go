@@ -87,7 +87,7 @@ func isImageURL(s string) bool {
 
 func (p *problems) variants(in []graph.VariantInput) []*productpb.Variant {
 	if len(in) < 1 || len(in) > product.MaxVariants {
-		p.add(between(" variants", 1, product.MaxVariants), "variants")
+		p.add(oneTo(" variants", product.MaxVariants), "variants")
 		return nil
 	}
 	out := make([]*productpb.Variant, len(in))

@@ -48,7 +48,7 @@ func stockSource(ctx context.Context, skus []string, maxPerSecond *int32) (*live
 		perSecond = *maxPerSecond
 	}
 	if perSecond < 1 || perSecond > maxLevelsPerSecond {
-		return nil, fault.InvalidField(between("", 1, maxLevelsPerSecond), "maxPerSecond")
+		return nil, fault.InvalidField(oneTo("", maxLevelsPerSecond), "maxPerSecond")
 	}
 	ids := slices.Clone(skus)
 	slices.Sort(ids)
