@@ -11,7 +11,6 @@ package events
 import (
 	"context"
 	"errors"
-	"fmt"
 	"iter"
 	"log/slog"
 	"time"
@@ -48,7 +47,7 @@ type Sink interface {
 // and cannot grow: the last position that a store keeps.
 const Finished uint64 = persistence.MaxPosition
 
-// How an older log is handed over, and how a failing store is asked again.
+// How an adopted log is handed over, and how a failing store is asked again.
 const (
 	chunkRecords   = 256
 	chunkBytes     = 4 << 20
@@ -67,175 +66,69 @@ type Config struct {
 	Source Source
 	// Ended is the error of Source at the end of a closed log.
 	Ended error
-	// Quiet is how long the logs of older incarnations must have shown nothing
-	// new before the present one is begun: longer than a write of a process
-	// that is gone can still take to appear. 0: they cannot grow any more,
-	// because this process holds the lock of the store.
-	Quiet  time.Duration
+	// Cluster says which logs of others are this node's to read; nil: all older
+	// ones, as in a cluster of one.
+	Cluster Cluster
+	// Quiet is how long an adopted log must have shown nothing new before a
+	// missing position is taken for one that was never written: longer than a
+	// write of a process that is gone can still take to appear. 0: it cannot
+	// grow any more, because this process holds the lock of the store.
+	Quiet time.Duration
+	// Wants says which kinds are handed over; nil: all.
+	Wants  func(kind string) bool
 	Logger *slog.Logger
 }
 
-// Reader reads, in this order, what is left of the logs of all older
-// incarnations, and the log of the present one. So of one stream older records
-// come before newer ones. Records that fail their checksum are reported and
-// left out.
+// Reader follows the log of the present incarnation from its start, and beside
+// it reads the logs that this node has adopted to their ends (adopt.go). Of one
+// log records come in order; of two logs of one stream in any: whoever needs
+// them in order looks at what a record follows. Records that fail their
+// checksum are reported and left out.
 //
-// It belongs to the goroutine that calls Run.
+// It belongs to the goroutine that calls Run. The sink is called from two.
 type Reader struct {
 	cfg     Config
 	metrics *ReaderMetrics
-	// done is how far each older incarnation was handed over, and beyond how many
-	// records it has behind a gap above that.
-	done   map[entity.Epoch]uint64
-	beyond map[entity.Epoch]int
 }
 
 // NewReader returns a reader of the logs that cfg names.
 func NewReader(cfg Config, metrics *ReaderMetrics) *Reader {
-	return &Reader{cfg: cfg, metrics: metrics, done: make(map[entity.Epoch]uint64), beyond: make(map[entity.Epoch]int)}
+	if cfg.Cluster == nil {
+		cfg.Cluster = Alone(cfg.Epoch)
+	}
+	return &Reader{cfg: cfg, metrics: metrics}
 }
 
 // Run reads until ctx or the present log ends, or the sink refuses. It returns
-// nil at the end of the log, else the reason.
+// nil at the end of the log, else the reason. Logs that cannot grow any more
+// are read to their ends first; adopted ones that can are left to others.
 func (r *Reader) Run(ctx context.Context, sink Sink) error {
-	older, err := r.older(ctx)
-	if err != nil {
+	adopting, stop := context.WithCancel(ctx)
+	defer stop()
+	following, give := context.WithCancel(ctx)
+	defer give()
+	adopted := make(chan error, 1)
+	go func() {
+		err := r.adopt(adopting, sink)
+		if refused := (*sinkError)(nil); errors.As(err, &refused) && adopting.Err() == nil {
+			give() // the sink takes nothing any more
+		}
+		adopted <- err
+	}()
+	err := r.follow(following, sink)
+	if r.cfg.Quiet > 0 || err != nil {
+		stop()
+	}
+	adoptErr := <-adopted
+	switch {
+	case following.Err() != nil && ctx.Err() == nil:
+		return adoptErr
+	case err != nil:
 		return err
-	}
-	if err := r.drainOlder(ctx, sink, older); err != nil {
-		return err
-	}
-	return r.follow(ctx, sink)
-}
-
-// older lists the incarnations before the present one that are not finished.
-func (r *Reader) older(ctx context.Context) ([]entity.Epoch, error) {
-	var older []entity.Epoch
-	err := r.persistently(ctx, "read incarnations and watermarks", func() error {
-		marks, err := r.cfg.Watermarks.Watermarks(ctx, r.cfg.Name)
-		if err != nil {
-			return fmt.Errorf("watermarks of %s: %w", r.cfg.Name, err)
-		}
-		epochs, err := r.cfg.Journal.Epochs(ctx)
-		if err != nil {
-			return fmt.Errorf("incarnations: %w", err)
-		}
-		older = older[:0]
-		for _, e := range epochs {
-			if e.Epoch < r.cfg.Epoch && marks[e.Epoch] < Finished {
-				older = append(older, e.Epoch)
-				r.done[e.Epoch] = marks[e.Epoch]
-			}
-		}
-		return nil
-	})
-	return older, err
-}
-
-// drainOlder hands over what the older logs have beyond their watermarks. While
-// they can grow, a missing position may be of a write that is still on its way:
-// what comes after it waits until nothing was new for Quiet.
-func (r *Reader) drainOlder(ctx context.Context, sink Sink, older []entity.Epoch) error {
-	if len(older) == 0 {
+	case adopting.Err() != nil && ctx.Err() == nil:
 		return nil
 	}
-	if r.cfg.Quiet == 0 {
-		if _, err := r.drainOnce(ctx, sink, older, true); err != nil {
-			return err
-		}
-		return r.finish(ctx, sink, older)
-	}
-	lastNews := time.Now()
-	for {
-		news, err := r.drainOnce(ctx, sink, older, false)
-		if err != nil {
-			return err
-		}
-		if news {
-			lastNews = time.Now()
-		}
-		if time.Since(lastNews) >= r.cfg.Quiet {
-			_, err := r.drainOnce(ctx, sink, older, true)
-			return err
-		}
-		if err := sleep(ctx, max(r.cfg.Quiet/4, time.Millisecond)); err != nil {
-			return err
-		}
-	}
-}
-
-// drainOnce reads each older log once; gaps: also what comes after one.
-func (r *Reader) drainOnce(ctx context.Context, sink Sink, older []entity.Epoch, gaps bool) (news bool, err error) {
-	for _, epoch := range older {
-		done, beyond := r.done[epoch], r.beyond[epoch]
-		for {
-			err := r.drain(ctx, sink, epoch, gaps)
-			if err == nil {
-				break
-			}
-			var refused *sinkError
-			if errors.As(err, &refused) || ctx.Err() != nil {
-				return false, err
-			}
-			r.cfg.Logger.Error("reading an older log failed and is tried again",
-				slog.String("reader", r.cfg.Name), slog.Uint64("epoch", uint64(epoch)), slog.Any("error", err))
-			if err := sleep(ctx, longestBackoff); err != nil {
-				return false, err
-			}
-		}
-		news = news || r.done[epoch] > done || r.beyond[epoch] > beyond
-	}
-	return news, nil
-}
-
-// drain hands over what one older log has beyond what was handed over before.
-func (r *Reader) drain(ctx context.Context, sink Sink, epoch entity.Epoch, gaps bool) error {
-	var chunk []*entity.Record
-	bytes, beyond, last := 0, 0, r.done[epoch]
-	for rec, err := range r.cfg.Journal.ReadEpoch(ctx, epoch, r.done[epoch]) {
-		if err != nil {
-			return errors.Join(err, r.hand(ctx, sink, epoch, chunk))
-		}
-		if !gaps && rec.Position != last+1 {
-			beyond++
-			continue
-		}
-		last = rec.Position
-		chunk = append(chunk, rec)
-		if bytes += len(rec.Events); len(chunk) < chunkRecords && bytes < chunkBytes {
-			continue
-		}
-		if err := r.hand(ctx, sink, epoch, chunk); err != nil {
-			return err
-		}
-		chunk, bytes = nil, 0
-	}
-	if err := ctx.Err(); err != nil {
-		return err // the journal may have stopped early because of it
-	}
-	r.beyond[epoch] = beyond
-	return r.hand(ctx, sink, epoch, chunk)
-}
-
-func (r *Reader) hand(ctx context.Context, sink Sink, epoch entity.Epoch, chunk []*entity.Record) error {
-	if len(chunk) == 0 {
-		return nil
-	}
-	upTo := chunk[len(chunk)-1].Position
-	if err := sink.Take(ctx, epoch, r.verified(chunk), upTo); err != nil {
-		return &sinkError{err}
-	}
-	r.done[epoch] = upTo
-	return nil
-}
-
-func (r *Reader) finish(ctx context.Context, sink Sink, older []entity.Epoch) error {
-	for _, epoch := range older {
-		if err := sink.Take(ctx, epoch, nil, Finished); err != nil {
-			return &sinkError{err}
-		}
-	}
-	return nil
+	return adoptErr
 }
 
 // follow hands over the present log.
@@ -246,7 +139,7 @@ func (r *Reader) follow(ctx context.Context, sink Sink) error {
 		switch {
 		case err == nil:
 			backoff = firstBackoff
-			if err := sink.Take(ctx, r.cfg.Epoch, r.verified(records), upTo); err != nil {
+			if err := sink.Take(ctx, r.cfg.Epoch, r.wanted(records), upTo); err != nil {
 				return &sinkError{err}
 			}
 		case ctx.Err() != nil:
@@ -263,19 +156,25 @@ func (r *Reader) follow(ctx context.Context, sink Sink) error {
 	}
 }
 
-// verified leaves out the records that cannot be trusted, and says which.
-func (r *Reader) verified(records []*entity.Record) []*entity.Record {
+// wanted leaves out the records of other kinds, and those that cannot be
+// trusted, and says which.
+func (r *Reader) wanted(records []*entity.Record) []*entity.Record {
 	for i, rec := range records {
-		if err := rec.Verify(); err != nil {
-			return r.withoutCorrupt(records, i)
+		if !r.wants(rec) || rec.Verify() != nil {
+			return r.filtered(records, i)
 		}
 	}
 	return records
 }
 
-func (r *Reader) withoutCorrupt(records []*entity.Record, first int) []*entity.Record {
+func (r *Reader) wants(rec *entity.Record) bool { return r.cfg.Wants == nil || r.cfg.Wants(rec.Kind) }
+
+func (r *Reader) filtered(records []*entity.Record, first int) []*entity.Record {
 	good := append([]*entity.Record(nil), records[:first]...)
 	for _, rec := range records[first:] {
+		if !r.wants(rec) {
+			continue
+		}
 		err := rec.Verify()
 		if err == nil {
 			good = append(good, rec)

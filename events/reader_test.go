@@ -28,6 +28,8 @@ type lateLog struct {
 	// handed is what the reader handed over, in order, and when.
 	handed []uint64
 	at     []time.Time
+	// finished is closed when the log is.
+	finished chan struct{}
 }
 
 func (l *lateLog) write(positions ...uint64) {
@@ -62,9 +64,19 @@ func (l *lateLog) Watermarks(context.Context, string) (map[entity.Epoch]uint64, 
 	return nil, nil
 }
 
-func (l *lateLog) Next(context.Context) ([]*entity.Record, uint64, error) { return nil, 0, errEnded }
+// Next: nothing is written by the present incarnation, which ends when the log of the dead one is finished.
+func (l *lateLog) Next(ctx context.Context) ([]*entity.Record, uint64, error) {
+	select {
+	case <-l.finished:
+	case <-ctx.Done():
+	}
+	return nil, 0, errEnded
+}
 
-func (l *lateLog) Take(_ context.Context, _ entity.Epoch, records []*entity.Record, _ uint64) error {
+func (l *lateLog) Take(_ context.Context, _ entity.Epoch, records []*entity.Record, upTo uint64) error {
+	if upTo == events.Finished {
+		close(l.finished)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, r := range records {
@@ -77,7 +89,7 @@ func (l *lateLog) Take(_ context.Context, _ entity.Epoch, records []*entity.Reco
 // they appear in another order than that of their positions. None is passed over.
 func TestLateWritesOutOfOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &lateLog{}
+		l := &lateLog{finished: make(chan struct{})}
 		l.write(1, 2, 6, 7)
 		reader := events.NewReader(events.Config{
 			Name: "test", Journal: l, Watermarks: l, Epoch: 2, Source: l, Ended: errEnded, Quiet: 10 * time.Second, Logger: slog.New(slog.DiscardHandler),

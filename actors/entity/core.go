@@ -57,6 +57,7 @@ type core[S any, E proto.Message] struct {
 	version uint64
 	durable uint64
 	seq     uint64 // of the last record that is durable
+	follows place  // of the last record that was recovered, until one of this activation follows it
 
 	filling   *batch
 	flying    *batch

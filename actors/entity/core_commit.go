@@ -45,6 +45,7 @@ func (c *core[S, E]) committed(seq uint64, err error) {
 	done := c.flying
 	c.flying = nil
 	c.seq = done.record.Seq
+	c.follows = place{}
 	c.durable = done.record.LastVersion
 	c.since.records++
 	c.since.bytes += len(done.record.Events)
@@ -128,6 +129,7 @@ func (c *core[S, E]) flush() {
 		return
 	}
 	b := c.filling
+	b.events = c.follows.append(b.events)
 	b.record = &Record{
 		Kind: c.addr.Kind, ID: c.addr.ID,
 		Seq:          c.seq + 1,
@@ -167,6 +169,28 @@ func (c *core[S, E]) saveSnapshot(state proto.Message) {
 	c.since.records, c.since.bytes = 0, 0
 	c.snapshotVersion = c.durable
 	c.host.snapshot(Snapshot{Kind: c.addr.Kind, ID: c.addr.ID, Seq: c.seq, Version: c.durable}, state)
+}
+
+// place is where a record is. The first record of an activation says where the
+// one before it is: most likely in another incarnation's log, which is read by
+// another reader, and whoever publishes both has to know.
+type place struct {
+	epoch    Epoch
+	position uint64
+}
+
+// append appends field 2 of journalpb.Batch, Place{epoch: 1, position: 2}.
+func (p place) append(b []byte) []byte {
+	if p == (place{}) {
+		return b
+	}
+	size := protowire.SizeTag(1) + protowire.SizeVarint(uint64(p.epoch)) + protowire.SizeTag(2) + protowire.SizeVarint(p.position)
+	b = protowire.AppendTag(b, 2, protowire.BytesType)
+	b = protowire.AppendVarint(b, uint64(size)) //nolint:gosec // a few bytes
+	b = protowire.AppendTag(b, 1, protowire.VarintType)
+	b = protowire.AppendVarint(b, uint64(p.epoch))
+	b = protowire.AppendTag(b, 2, protowire.VarintType)
+	return protowire.AppendVarint(b, p.position)
 }
 
 // appendEntry appends one journalpb.Batch entry: field 1 of Batch, whose

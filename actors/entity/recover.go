@@ -25,30 +25,60 @@ func (c *core[S, E]) recoverFrom(ctx context.Context, store Store) error {
 		if err := c.restore(ctx, store, stream); err != nil {
 			return err
 		}
-		if _, err := c.replayFrom(ctx, store, stream, 0); err != nil {
-			return err
-		}
 	}
 	c.durable = c.version
 	return nil
 }
 
-// restore takes a snapshot over that is ahead of what was replayed.
+// restore takes a snapshot over that is ahead of what was replayed, and replays
+// what comes after it. The journal is read from the snapshot's own record on:
+// one that is not there makes it the snapshot of another history.
 func (c *core[S, E]) restore(ctx context.Context, store Store, stream string) error {
 	snap, err := store.LoadSnapshot(ctx, stream)
 	if err != nil {
 		return fmt.Errorf("load snapshot of %s: %w", stream, err)
 	}
 	if snap == nil || snap.Seq <= c.seq {
-		return nil
+		_, err := c.replayFrom(ctx, store, stream, 0)
+		return err
 	}
-	// A snapshot that cannot be read is as good as none.
-	if state, err := c.restored(snap.State); err == nil {
-		c.state, c.seq, c.version = state, snap.Seq, snap.Version
-		c.since.records, c.since.bytes, c.last = 0, 0, len(snap.State)
-		c.snapshotVersion = snap.Version
+	taken := false
+	for rec, err := range store.ReadStream(ctx, stream, snap.Seq-1) {
+		if err != nil {
+			return fmt.Errorf("read %s: %w", stream, err)
+		}
+		if taken {
+			if err := c.replay(rec); err != nil {
+				return err
+			}
+			continue
+		}
+		if taken = c.takeOver(snap, rec); !taken {
+			break
+		}
 	}
-	return nil
+	if !taken {
+		_, err = c.replayFrom(ctx, store, stream, 0)
+	}
+	return err
+}
+
+// takeOver makes a snapshot the state, given the record that it was taken
+// after. A snapshot that cannot be read, or is of another history, is as good
+// as none.
+func (c *core[S, E]) takeOver(snap *Snapshot, rec *Record) bool {
+	if rec.Seq != snap.Seq || rec.LastVersion != snap.Version || rec.Verify() != nil {
+		return false
+	}
+	state, err := c.restored(snap.State)
+	if err != nil {
+		return false
+	}
+	c.state, c.seq, c.version = state, snap.Seq, snap.Version
+	c.follows = place{rec.Epoch, rec.Position}
+	c.since.records, c.since.bytes, c.last = 0, 0, len(snap.State)
+	c.snapshotVersion = snap.Version
+	return true
 }
 
 // replayFrom applies the records after c.seq, at most as many as given (0: all),
@@ -114,6 +144,7 @@ func (c *core[S, E]) replay(rec *Record) (err error) {
 		return corrupt("it has %d events and says versions %d to %d", n, rec.FirstVersion, rec.LastVersion)
 	}
 	c.seq, c.version = rec.Seq, rec.LastVersion
+	c.follows = place{rec.Epoch, rec.Position}
 	c.since.records++
 	c.since.bytes += len(rec.Events)
 	return nil
@@ -141,6 +172,35 @@ func EachEvent(batch []byte, do func(event, trace []byte) error) error {
 		}
 		return do(event, trace)
 	})
+}
+
+// Follows reads where the record before this one is, if a marshalled
+// journalpb.Batch says so: when its activation did not write that one itself.
+func Follows(batch []byte) (epoch Epoch, position uint64) {
+	_ = eachField(batch, func(num protowire.Number, value []byte) error { // what cannot be read is found out by whoever reads the events
+		if num != 2 {
+			return nil
+		}
+		for len(value) > 0 {
+			field, typ, n := protowire.ConsumeTag(value)
+			if n < 0 || typ != protowire.VarintType {
+				return nil
+			}
+			number, m := protowire.ConsumeVarint(value[n:])
+			if m < 0 {
+				return nil
+			}
+			switch field {
+			case 1:
+				epoch = Epoch(number) //nolint:gosec // it was one
+			case 2:
+				position = number
+			}
+			value = value[n+m:]
+		}
+		return nil
+	})
+	return epoch, position
 }
 
 // eachField calls do with each length-delimited field and skips all others.

@@ -123,14 +123,17 @@ func (n *node) startReaders(store persistence.Store, journal *commitlog.Log) err
 	}
 	publish, err := publisher.New(publisher.Config{
 		Brokers: brokers, ClientID: "stampede", Replication: n.config.KafkaReplication, TopicConfig: topics, Format: format,
-		Log: n.readerConfig(store, journal, publisher.ReaderName), Settled: journal.Settled, Registerer: n.registry, Logger: n.log,
+		Log: n.readerConfig(store, journal), Follow: func(name string) events.Source { return journal.Follow(name, 0) }, Streams: store,
+		Settled: journal.Settled, Registerer: n.registry, Logger: n.log,
 	})
 	if err != nil {
 		return err
 	}
 	n.follow("publisher", publish.Run)
+	projected := n.readerConfig(store, journal)
+	projected.Source = journal.Follow(views.ReaderName, 0)
 	project, err := views.New(views.Config{
-		Log: n.readerConfig(store, journal, views.ReaderName), Views: store, Streams: store, Registerer: n.registry, Logger: n.log,
+		Log: projected, Views: store, Streams: store, Registerer: n.registry, Logger: n.log,
 	})
 	if err != nil {
 		return err
@@ -139,13 +142,13 @@ func (n *node) startReaders(store persistence.Store, journal *commitlog.Log) err
 	return nil
 }
 
-func (n *node) readerConfig(store persistence.Store, journal *commitlog.Log, name string) events.Config {
+func (n *node) readerConfig(store persistence.Store, journal *commitlog.Log) events.Config {
 	quiet := time.Duration(0)
 	if n.config.Mongo != "" {
 		quiet = quietAfterCrash
 	}
 	return events.Config{
-		Journal: store, Watermarks: store, Epoch: journal.Epoch(), Source: journal.Follow(name, 0), Ended: commitlog.ErrClosed,
+		Journal: store, Watermarks: store, Epoch: journal.Epoch(), Ended: commitlog.ErrClosed,
 		Quiet: quiet, Logger: n.log,
 	}
 }

@@ -48,7 +48,9 @@ func publishBacklog(b *testing.B, addr string, topicConfig map[string]string) {
 		j.End(1)
 		p, err := publisher.New(publisher.Config{
 			Brokers: []string{addr}, TopicConfig: topicConfig,
-			Log:        events.Config{Journal: j, Watermarks: marks, Epoch: 1, Source: backlog(j), Ended: logtest.ErrEnded, Logger: slog.New(slog.DiscardHandler)},
+			Log:        events.Config{Journal: j, Watermarks: marks, Epoch: 1, Ended: logtest.ErrEnded, Logger: slog.New(slog.DiscardHandler)},
+			Follow:     func(string) events.Source { return backlog(j) },
+			Streams:    j,
 			Registerer: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler),
 		})
 		if err != nil {

@@ -63,7 +63,7 @@ func TestLogIn(t *testing.T) {
 			cfg := (&brokerSuite{addr: addrs[0]}).config(t, j, 1)
 			cfg.TLS, cfg.SASL = encrypted, publisher.SASL{Mechanism: mechanism, Username: "stampede", Password: "right"}
 			run(t, cfg)
-			if m, _ := j.Watermarks(t.Context(), publisher.ReaderName); m[1] == 0 {
+			if m, _ := j.Watermarks(t.Context(), publisher.GroupName("order")); m[1] == 0 {
 				t.Error("nothing was published")
 			}
 

@@ -1,9 +1,11 @@
 package publisher
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"net"
 	"time"
@@ -14,6 +16,7 @@ import (
 	"github.com/segmentio/kafka-go/sasl/plain"
 	"github.com/segmentio/kafka-go/sasl/scram"
 
+	"stampede/actors/entity"
 	"stampede/events"
 	"stampede/events/cloudevents"
 )
@@ -46,14 +49,25 @@ type Config struct {
 	// Compression is lz4 (the default), zstd, snappy, gzip or none.
 	Compression string
 
-	// Log says which logs are published. Its Name is set by the publisher.
+	// Log says which logs are published. Its Name, Source and Wants are set by
+	// the publisher.
 	Log events.Config
+	// Follow begins to read the present log from its start, under a name. It is
+	// asked once for each group of topics.
+	Follow func(name string) events.Source
+	// Streams is what is read of an actor that has moved.
+	Streams Streams
 	// Settled is how far the present log is durable; nil: not known.
 	Settled func() uint64
 
 	Registerer prometheus.Registerer
 	Logger     *slog.Logger
 	Limits     Limits
+}
+
+// Streams is what of persistence.Journal single streams are read from.
+type Streams interface {
+	ReadStream(ctx context.Context, stream string, afterSeq uint64) iter.Seq2[*entity.Record, error]
 }
 
 // SASL is how the publisher authenticates itself.
@@ -69,8 +83,8 @@ func (s SASL) LogValue() slog.Value { return slog.StringValue(s.Mechanism) }
 
 // Limits bounds a publisher.
 type Limits struct {
-	// PendingBytes bounds the messages in memory that are not acknowledged: at
-	// it, reading the log waits. Default 24 MiB.
+	// PendingBytes bounds the messages in memory that are not acknowledged, the
+	// groups of topics in equal parts: at it, reading the log waits. Default 24 MiB.
 	PendingBytes int
 	// BatchRecords and BatchBytes (before compression) bound a batch of a
 	// partition. Default 2,000 and 512 KiB.

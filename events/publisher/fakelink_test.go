@@ -62,12 +62,12 @@ func newFakeLink(t *testing.T) *fakeLink {
 
 func (l *fakeLink) close() {}
 
-func (l *fakeLink) topics(context.Context) (map[string]int, []string, error) {
+func (l *fakeLink) topics(context.Context) (topicsFound, error) {
 	out := make(map[string]int)
 	for _, t := range cloudevents.Topics() {
 		out[t.Name] = l.partitions
 	}
-	return out, nil, nil
+	return topicsFound{partitions: out}, nil
 }
 
 // leaders spreads the partitions over two brokers, which change places
@@ -261,8 +261,10 @@ func testConfig(j *logtest.Journal, epoch entity.Epoch) Config {
 	return Config{
 		Brokers: []string{"127.0.0.1:1"},
 		Log: events.Config{
-			Journal: j, Watermarks: j, Epoch: epoch, Source: j.Source(epoch), Ended: logtest.ErrEnded, Logger: slog.New(slog.DiscardHandler),
+			Journal: j, Watermarks: j, Epoch: epoch, Ended: logtest.ErrEnded, Logger: slog.New(slog.DiscardHandler),
 		},
+		Follow:     func(string) events.Source { return j.Source(epoch) },
+		Streams:    j,
 		Registerer: prometheus.NewRegistry(),
 		Logger:     slog.New(slog.DiscardHandler),
 	}

@@ -17,9 +17,8 @@ import (
 
 // link is the way to the brokers.
 type link interface {
-	// topics makes the topics that are absent and returns how many partitions
-	// each has, and what is wrong with those that exist.
-	topics(ctx context.Context) (partitions map[string]int, faults []string, err error)
+	// topics makes the topics that are absent.
+	topics(ctx context.Context) (topicsFound, error)
 	// leaders returns the broker that leads each partition of each topic; -1: none.
 	leaders(ctx context.Context) (map[string][]int, error)
 	// newSession asks for a producer id.
@@ -28,6 +27,14 @@ type link interface {
 	// returns what became of each. An error is of all of them.
 	produce(ctx context.Context, leader int, batches []outgoing) ([]error, error)
 	close()
+}
+
+// topicsFound is what there is of the topics.
+type topicsFound struct {
+	// partitions is how many each has.
+	partitions map[string]int
+	// made are those that were absent, faults what is wrong with the others.
+	made, faults []string
 }
 
 // outgoing is an encoded batch and where it goes.

@@ -1,8 +1,6 @@
 package publisher
 
 import (
-	"time"
-
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
@@ -15,6 +13,10 @@ type metrics struct {
 	unpublishable prometheus.Counter
 	batchRecords  prometheus.Histogram
 	topicFaults   prometheus.Gauge
+	held          prometheus.Gauge
+	parked        prometheus.Gauge
+	tails         prometheus.Counter
+	remade        prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -41,59 +43,17 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		topicFaults: f.NewGauge(prometheus.GaugeOpts{
 			Name: "stampede_events_topic_faults", Help: "Settings of existing topics that break what consumers are promised.",
 		}),
+		held: f.NewGauge(prometheus.GaugeOpts{
+			Name: "stampede_events_held_streams", Help: "Streams of which something of another log, or a refused event, has to be published first.",
+		}),
+		parked: f.NewGauge(prometheus.GaugeOpts{
+			Name: "stampede_events_parked_keys", Help: "Keys that wait because the broker refuses an event of theirs, even without its data.",
+		}),
+		remade: f.NewCounter(prometheus.CounterOpts{
+			Name: "stampede_events_topics_remade_total", Help: "Topics that were gone while events were published, and were made again without what they held.",
+		}),
+		tails: f.NewCounter(prometheus.CounterOpts{
+			Name: "stampede_events_tail_records_total", Help: "Journal records that were published out of their log's turn, before what follows them in another log.",
+		}),
 	}
-}
-
-// registerGauges registers what is read from the publisher when it is asked for.
-func (p *Publisher) registerGauges(reg prometheus.Registerer) {
-	f := promauto.With(reg)
-	f.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "stampede_events_pending", Help: "Messages that were read from the log and are not acknowledged.",
-	}, func() float64 { return float64(p.Stats().Pending) })
-	f.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "stampede_events_behind_records", Help: "Positions of the present log that are durable and not published; at most as many records.",
-	}, func() float64 { return float64(p.Stats().Behind) })
-	f.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "stampede_events_oldest_pending_seconds", Help: "Age of the oldest event that was read from the log and is not acknowledged.",
-	}, func() float64 { return p.Stats().Oldest.Seconds() })
-}
-
-// Stats is how far a publisher has come.
-type Stats struct {
-	// Pending is the messages that were read and are not acknowledged, Bytes their size.
-	Pending int
-	Bytes   int
-	// Behind is how many positions of the present log are durable and not published.
-	Behind uint64
-	// Oldest is the age of the oldest event that was read and is not
-	// acknowledged; 0: there is none.
-	Oldest time.Duration
-}
-
-// Stats returns how far the publisher has come.
-func (p *Publisher) Stats() Stats {
-	var settled uint64
-	if p.cfg.Settled != nil {
-		settled = p.cfg.Settled()
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	s := Stats{Pending: p.pending, Bytes: p.pendingBytes}
-	oldest := int64(0)
-	for epoch, t := range p.trackers {
-		mark := t.mark()
-		if len(t.spans) > 0 && (oldest == 0 || t.spans[0].atMs < oldest) {
-			oldest = t.spans[0].atMs
-		}
-		if epoch == p.cfg.Log.Epoch && settled > mark {
-			s.Behind = settled - mark
-		}
-	}
-	if p.trackers[p.cfg.Log.Epoch] == nil {
-		s.Behind = settled
-	}
-	if oldest > 0 {
-		s.Oldest = max(0, time.Since(time.UnixMilli(oldest)))
-	}
-	return s
 }

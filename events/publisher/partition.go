@@ -54,3 +54,17 @@ func (part *partition) take(records int, now time.Time) []*item {
 	part.again = part.again[n:]
 	return out
 }
+
+// remove takes everything of a key out of what waits, in order.
+func (part *partition) remove(key string) []*item {
+	var out, kept []*item
+	for _, it := range part.again {
+		if it.msg.Key == key {
+			out = append(out, it)
+		} else {
+			kept = append(kept, it)
+		}
+	}
+	part.again = kept
+	return append(out, part.queue.remove(key)...)
+}

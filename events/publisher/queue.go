@@ -1,6 +1,7 @@
 package publisher
 
 import (
+	"slices"
 	"time"
 
 	"stampede/events/cloudevents"
@@ -28,6 +29,8 @@ type queue interface {
 	push(it *item, now time.Time) (replaced *item)
 	// take removes what fits a batch, in order.
 	take(records, bytes int, now time.Time) []*item
+	// remove takes out everything of a key, in order.
+	remove(key string) []*item
 	// nextDue is when take will have something; false: it is empty.
 	nextDue() (time.Time, bool)
 }
@@ -62,6 +65,19 @@ func (q *fifo) take(records, bytes int, _ time.Time) []*item {
 	if q.head += n; q.head == len(q.items) {
 		q.items, q.head = q.items[:0], 0
 	}
+	return out
+}
+
+func (q *fifo) remove(key string) []*item {
+	var out, kept []*item
+	for _, it := range q.items[q.head:] {
+		if it.msg.Key == key {
+			out = append(out, it)
+		} else {
+			kept = append(kept, it)
+		}
+	}
+	q.items, q.head = kept, 0
 	return out
 }
 
@@ -120,6 +136,16 @@ func (q *latest) take(records, bytes int, now time.Time) []*item {
 	clear(q.order[len(kept):])
 	q.order = kept
 	return out
+}
+
+func (q *latest) remove(key string) []*item {
+	it := q.waiting[key]
+	if it == nil {
+		return nil
+	}
+	delete(q.waiting, key)
+	q.order = slices.DeleteFunc(q.order, func(k string) bool { return k == key })
+	return []*item{it}
 }
 
 // sweep forgets when keys were sent that may be sent again anyway.

@@ -22,7 +22,7 @@ const (
 	leadersTimeout    = 5 * time.Second
 	noLeaderRetry     = 250 * time.Millisecond
 	topicsAfter       = 8 // attempts without a leader before the topics are looked at
-	topicsEvery       = 15 * time.Second
+	topicsEvery       = 5 * time.Second
 	topicsTimeout     = 30 * time.Second
 	batchBytesGrowing = 16
 )
@@ -182,10 +182,30 @@ func (s *sender) lookAtTopics(ctx context.Context, ready []*partition, now time.
 	s.requests.Go(func() {
 		ctx, cancel := context.WithTimeout(ctx, topicsTimeout)
 		defer cancel()
-		if _, _, err := s.p.link.topics(ctx); err != nil && ctx.Err() == nil {
-			s.p.logger.Error("topics cannot be looked at", slog.Any("error", err))
-		}
+		s.p.remakeTopics(ctx)
 	})
+}
+
+// remakeTopics makes topics again that were deleted, and says so.
+func (p *Publisher) remakeTopics(ctx context.Context) {
+	made, err := p.link.topics(ctx)
+	if err != nil {
+		if ctx.Err() == nil {
+			p.logger.Error("topics cannot be looked at", slog.Any("error", err))
+		}
+		return
+	}
+	for _, name := range made.made {
+		p.metrics.remade.Inc()
+		p.logger.Error("a topic was deleted and was made again: what it held is gone; \"stampede events replay\" publishes it again", slog.String("topic", name))
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for name, t := range p.topics {
+		if n := made.partitions[name]; n < len(t.parts) {
+			p.logger.Error("a topic has fewer partitions than when this node started: the keys of those that are gone wait until it is mended", slog.String("topic", name), slog.Int("partitions", n))
+		}
+	}
 }
 
 // deliver makes the batches of one request, sends it, and settles what became

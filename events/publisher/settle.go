@@ -21,8 +21,13 @@ func (p *Publisher) settle(part *partition, err error, now time.Time) {
 		p.fail(part, err, now)
 	case err == nil, errors.Is(err, kafka.DuplicateSequenceNumber):
 		p.acknowledge(part)
-	case tooLarge(err) && !part.batch.bare():
+	case refused(err) && !part.batch.bare():
 		p.divide(part, err)
+	case refused(err):
+		it := part.batch.items[0]
+		part.batch, part.attempts, part.retryAt = nil, p.recovered(part), time.Time{}
+		p.metrics.failures.WithLabelValues(part.topic).Inc()
+		it.span.group.park(part, it, err)
 	case beginsAnew(err):
 		part.hasSession, part.ownSession = false, true
 		part.batch.raw = nil
@@ -32,8 +37,15 @@ func (p *Publisher) settle(part *partition, err error, now time.Time) {
 	}
 }
 
-func tooLarge(err error) bool {
-	return errors.Is(err, kafka.MessageSizeTooLarge) || errors.Is(err, kafka.RecordListTooLarge)
+// refused reports an error that is of what is in the batch: sent again, it
+// would be refused again.
+func refused(err error) bool {
+	for _, e := range [...]kafka.Error{kafka.MessageSizeTooLarge, kafka.RecordListTooLarge, kafka.InvalidRecord, kafka.InvalidTimestamp} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 // beginsAnew reports an error after which the partition needs a new producer
@@ -55,25 +67,30 @@ func (p *Publisher) acknowledge(part *partition) {
 	for _, it := range part.batch.items {
 		p.settleItem(it)
 	}
+	p.topics[part.topic].published += uint64(n) //nolint:gosec // a count
 	p.metrics.published.WithLabelValues(part.topic).Add(float64(n))
 	p.metrics.batchRecords.Observe(float64(n))
 	part.sequence = nextSequence(part.sequence, n)
 	part.batch = nil
 	part.batchBytes = min(part.batchBytes+part.batchBytes/batchBytesGrowing+1, p.cfg.Limits.BatchBytes)
 	part.retryAt = time.Time{}
-	failed := part.attempts >= saidAfter
-	part.attempts = 0
-	if !failed {
-		return
+	part.attempts = p.recovered(part)
+}
+
+// recovered takes in that a partition that may have failed does not any more.
+func (p *Publisher) recovered(part *partition) (attempts int) {
+	if part.attempts < saidAfter {
+		return 0
 	}
 	if p.failing--; p.failing == 0 {
 		p.logger.Info("publishing works again")
 	}
+	return 0
 }
 
 // divide deals with a batch that is too large for the broker: it is sent in
 // parts, and a message that is too large by itself without its data. (One that
-// is too large even so is tried again: the broker takes no message at all.)
+// is refused even so is parked.)
 func (p *Publisher) divide(part *partition, err error) {
 	items := part.batch.items
 	part.batch = nil

@@ -2,6 +2,7 @@ package publisher_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -52,20 +53,29 @@ func suite(t *testing.T, addr string, topicConfig map[string]string) {
 type brokerSuite struct {
 	addr        string
 	topicConfig map[string]string
+	run         string
 }
 
 // config publishes under a ce_source of the test's own: the topics are shared.
 func (s *brokerSuite) config(t *testing.T, j *logtest.Journal, epoch entity.Epoch) publisher.Config {
 	return publisher.Config{
-		Brokers: []string{s.addr}, TopicConfig: s.topicConfig, Source: source(t),
+		Brokers: []string{s.addr}, TopicConfig: s.topicConfig, Source: s.sourceOf(t),
 		Log: events.Config{
-			Journal: j, Watermarks: j, Epoch: epoch, Source: j.Source(epoch), Ended: logtest.ErrEnded, Logger: slog.New(slog.DiscardHandler),
+			Journal: j, Watermarks: j, Epoch: epoch, Ended: logtest.ErrEnded, Logger: slog.New(slog.DiscardHandler),
 		},
+		Follow:     func(string) events.Source { return j.Source(epoch) },
+		Streams:    j,
 		Registerer: prometheus.NewRegistry(), Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}
 }
 
-func source(t *testing.T) string { return "/" + strings.NewReplacer(" ", "-").Replace(t.Name()) }
+// source is of one run of one test: a server outlives both.
+func (s *brokerSuite) sourceOf(t *testing.T) string {
+	if s.run == "" {
+		s.run = rand.Text()
+	}
+	return "/" + strings.NewReplacer(" ", "-").Replace(t.Name()) + "/" + s.run
+}
 
 func run(t *testing.T, cfg publisher.Config) {
 	t.Helper()
@@ -107,7 +117,7 @@ func (s *brokerSuite) restart(t *testing.T) {
 	shop.Trade(2, 300)
 	j.End(2)
 	run(t, s.config(t, j, 2))
-	s.check(t, first, append(j.Records(1), j.Records(2)...), 2)
+	s.check(t, first, append(j.Records(1), j.Records(2)...), 3)
 }
 
 func (s *brokerSuite) protobuf(t *testing.T) {
@@ -262,7 +272,7 @@ func (s *brokerSuite) group(t *testing.T) {
 	got := make(chan string, 10_000)
 	for range 2 {
 		r := kafka.NewReader(kafka.ReaderConfig{
-			Brokers: []string{s.addr}, GroupID: "test" + strings.ReplaceAll(source(t), "/", "-"), GroupTopics: []string{cloudevents.TopicOrders, cloudevents.TopicStock},
+			Brokers: []string{s.addr}, GroupID: "test" + strings.ReplaceAll(s.sourceOf(t), "/", "-"), GroupTopics: []string{cloudevents.TopicOrders, cloudevents.TopicStock},
 			StartOffset: kafka.FirstOffset, MaxWait: 500 * time.Millisecond, HeartbeatInterval: 200 * time.Millisecond,
 			SessionTimeout: 6 * time.Second, RebalanceTimeout: 5 * time.Second, JoinGroupBackoff: 100 * time.Millisecond, CommitInterval: time.Second,
 		})

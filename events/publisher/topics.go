@@ -22,14 +22,14 @@ const topicsPoll = 50 * time.Millisecond
 func (p *Publisher) prepareTopics(ctx context.Context) error {
 	for attempt := 0; ; attempt++ {
 		try, cancel := context.WithTimeout(ctx, topicsTimeout)
-		partitions, faults, err := p.link.topics(try)
+		found, err := p.link.topics(try)
 		cancel()
 		if err == nil {
-			p.metrics.topicFaults.Set(float64(len(faults)))
-			for _, fault := range faults {
+			p.metrics.topicFaults.Set(float64(len(found.faults)))
+			for _, fault := range found.faults {
 				p.logger.Error("a topic breaks what consumers are promised", slog.String("fault", fault))
 			}
-			p.layOut(partitions)
+			p.layOut(found.partitions)
 			return nil
 		}
 		if ctx.Err() != nil {
@@ -48,7 +48,7 @@ func (p *Publisher) layOut(partitions map[string]int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, spec := range cloudevents.Topics() {
-		t := &topic{}
+		t := &topic{compacted: spec.Compacted}
 		for id := range partitions[spec.Name] {
 			part := &partition{topic: spec.Name, id: id, batchBytes: p.cfg.Limits.BatchBytes, queue: &fifo{}}
 			if spec.Compacted {
@@ -64,22 +64,24 @@ func (p *Publisher) layOut(partitions map[string]int) {
 
 // topics makes the topics that are absent, waits until all are there, and
 // looks at the settings of those that were there before.
-func (l *kafkaLink) topics(ctx context.Context) (map[string]int, []string, error) {
+func (l *kafkaLink) topics(ctx context.Context) (topicsFound, error) {
 	found, err := l.partitions(ctx)
 	if err != nil {
-		return nil, nil, err
+		return topicsFound{}, err
 	}
+	var made []string
 	var missing []cloudevents.Topic
 	var existing []string
 	for _, t := range cloudevents.Topics() {
 		if found[t.Name] == 0 {
 			missing = append(missing, t)
+			made = append(made, t.Name)
 		} else {
 			existing = append(existing, t.Name)
 		}
 	}
 	if err := l.create(ctx, missing); err != nil {
-		return nil, nil, err
+		return topicsFound{}, err
 	}
 	faults := tooFew(found)
 	if len(existing) > 0 {
@@ -92,13 +94,13 @@ func (l *kafkaLink) topics(ctx context.Context) (map[string]int, []string, error
 	for {
 		found, err := l.partitions(ctx)
 		if err != nil {
-			return nil, nil, err
+			return topicsFound{}, err
 		}
 		if len(found) == len(l.names) {
-			return found, faults, nil
+			return topicsFound{found, made, faults}, nil
 		}
 		if err := pause(ctx, topicsPoll); err != nil {
-			return nil, nil, fmt.Errorf("wait for topics to appear, %d of %d have: %w", len(found), len(l.names), err)
+			return topicsFound{}, fmt.Errorf("wait for topics to appear, %d of %d have: %w", len(found), len(l.names), err)
 		}
 	}
 }

@@ -70,6 +70,9 @@ type Projector struct {
 	metrics  *metrics
 	rows     *simplelru.LRU[string, *cached]
 
+	// taking is held by the one Take that folds: there are several logs.
+	taking sync.Mutex
+
 	mu sync.Mutex
 	// oldestMs is when the oldest event happened that is not in its row yet; 0: none.
 	oldestMs int64
@@ -149,6 +152,18 @@ func (p *Projector) Lag() time.Duration {
 
 // Take implements events.Sink: when it returns, the rows are stored.
 func (p *Projector) Take(ctx context.Context, epoch entity.Epoch, records []*entity.Record, upTo uint64) error {
+	if err := p.take(ctx, epoch, records, upTo); err != nil {
+		return err
+	}
+	if len(records) < smallBatch {
+		pause(ctx, p.cfg.Pause)
+	}
+	return nil
+}
+
+func (p *Projector) take(ctx context.Context, epoch entity.Epoch, records []*entity.Record, upTo uint64) error {
+	p.taking.Lock()
+	defer p.taking.Unlock()
 	if len(records) > 0 {
 		p.setOldest(time.Now().UnixMilli())
 	}
@@ -169,9 +184,6 @@ func (p *Projector) Take(ctx context.Context, epoch entity.Epoch, records []*ent
 	}
 	p.setOldest(0)
 	p.progress.Advance(epoch, upTo)
-	if len(records) < smallBatch {
-		pause(ctx, p.cfg.Pause)
-	}
 	return nil
 }
 

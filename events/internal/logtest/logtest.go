@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"sync"
 
@@ -66,17 +67,21 @@ func (j *Journal) AppendAt(epoch entity.Epoch, step uint64, kind, id string, eve
 		}
 		batch.Entries = append(batch.Entries, &journalpb.Entry{Event: b})
 	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	rec := &entity.Record{Kind: kind, ID: id, Seq: 1, FirstVersion: 1, Epoch: epoch, Position: step}
+	if s := j.streams[rec.Stream()]; len(s) > 0 {
+		last := s[len(s)-1]
+		rec.Seq, rec.FirstVersion = last.Seq+1, last.LastVersion+1
+		if last.Epoch != epoch {
+			batch.Follows = &journalpb.Place{Epoch: uint32(last.Epoch), Position: last.Position}
+		}
+	}
 	b, err := proto.Marshal(batch)
 	if err != nil {
 		panic(err)
 	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	rec := &entity.Record{Kind: kind, ID: id, Seq: 1, FirstVersion: 1, Epoch: epoch, Position: step, Events: b}
-	if s := j.streams[rec.Stream()]; len(s) > 0 {
-		last := s[len(s)-1]
-		rec.Seq, rec.FirstVersion = last.Seq+1, last.LastVersion+1
-	}
+	rec.Events = b
 	if l := j.records[epoch]; len(l) > 0 {
 		rec.Position = l[len(l)-1].Position + step
 	}
@@ -106,6 +111,13 @@ func (j *Journal) Records(epoch entity.Epoch) []*entity.Record {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return slices.Clone(j.records[epoch])
+}
+
+// Streams lists the streams that there are.
+func (j *Journal) Streams() iter.Seq[string] {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return maps.Keys(maps.Clone(j.streams))
 }
 
 // Epochs implements persistence.Journal.

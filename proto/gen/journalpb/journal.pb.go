@@ -80,8 +80,11 @@ func (x *Entry) GetTraceParent() []byte {
 
 // Batch is the events of one record, in order of version.
 type Batch struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Entries       []*Entry               `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Entries []*Entry               `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"`
+	// Where the stream's record before this one is, in the first record of an activation that recovered one. Absent
+	// in the others: theirs is of the same log, or there is none.
+	Follows       *Place `protobuf:"bytes,2,opt,name=follows,proto3" json:"follows,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -123,6 +126,66 @@ func (x *Batch) GetEntries() []*Entry {
 	return nil
 }
 
+func (x *Batch) GetFollows() *Place {
+	if x != nil {
+		return x.Follows
+	}
+	return nil
+}
+
+// Place is where a record is: in which incarnation's log, and at which position there.
+type Place struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Epoch         uint32                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Position      uint64                 `protobuf:"varint,2,opt,name=position,proto3" json:"position,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Place) Reset() {
+	*x = Place{}
+	mi := &file_stampede_journal_v1_journal_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Place) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Place) ProtoMessage() {}
+
+func (x *Place) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_journal_v1_journal_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Place.ProtoReflect.Descriptor instead.
+func (*Place) Descriptor() ([]byte, []int) {
+	return file_stampede_journal_v1_journal_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Place) GetEpoch() uint32 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *Place) GetPosition() uint64 {
+	if x != nil {
+		return x.Position
+	}
+	return 0
+}
+
 var File_stampede_journal_v1_journal_proto protoreflect.FileDescriptor
 
 const file_stampede_journal_v1_journal_proto_rawDesc = "" +
@@ -130,9 +193,13 @@ const file_stampede_journal_v1_journal_proto_rawDesc = "" +
 	"!stampede/journal/v1/journal.proto\x12\x13stampede.journal.v1\"@\n" +
 	"\x05Entry\x12\x14\n" +
 	"\x05event\x18\x01 \x01(\fR\x05event\x12!\n" +
-	"\ftrace_parent\x18\x02 \x01(\fR\vtraceParent\"=\n" +
+	"\ftrace_parent\x18\x02 \x01(\fR\vtraceParent\"s\n" +
 	"\x05Batch\x124\n" +
-	"\aentries\x18\x01 \x03(\v2\x1a.stampede.journal.v1.EntryR\aentriesB\x1eZ\x1cstampede/proto/gen/journalpbb\x06proto3"
+	"\aentries\x18\x01 \x03(\v2\x1a.stampede.journal.v1.EntryR\aentries\x124\n" +
+	"\afollows\x18\x02 \x01(\v2\x1a.stampede.journal.v1.PlaceR\afollows\"9\n" +
+	"\x05Place\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\rR\x05epoch\x12\x1a\n" +
+	"\bposition\x18\x02 \x01(\x04R\bpositionB\x1eZ\x1cstampede/proto/gen/journalpbb\x06proto3"
 
 var (
 	file_stampede_journal_v1_journal_proto_rawDescOnce sync.Once
@@ -146,18 +213,20 @@ func file_stampede_journal_v1_journal_proto_rawDescGZIP() []byte {
 	return file_stampede_journal_v1_journal_proto_rawDescData
 }
 
-var file_stampede_journal_v1_journal_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_stampede_journal_v1_journal_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
 var file_stampede_journal_v1_journal_proto_goTypes = []any{
 	(*Entry)(nil), // 0: stampede.journal.v1.Entry
 	(*Batch)(nil), // 1: stampede.journal.v1.Batch
+	(*Place)(nil), // 2: stampede.journal.v1.Place
 }
 var file_stampede_journal_v1_journal_proto_depIdxs = []int32{
 	0, // 0: stampede.journal.v1.Batch.entries:type_name -> stampede.journal.v1.Entry
-	1, // [1:1] is the sub-list for method output_type
-	1, // [1:1] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	2, // 1: stampede.journal.v1.Batch.follows:type_name -> stampede.journal.v1.Place
+	2, // [2:2] is the sub-list for method output_type
+	2, // [2:2] is the sub-list for method input_type
+	2, // [2:2] is the sub-list for extension type_name
+	2, // [2:2] is the sub-list for extension extendee
+	0, // [0:2] is the sub-list for field type_name
 }
 
 func init() { file_stampede_journal_v1_journal_proto_init() }
@@ -171,7 +240,7 @@ func file_stampede_journal_v1_journal_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_stampede_journal_v1_journal_proto_rawDesc), len(file_stampede_journal_v1_journal_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   3,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
