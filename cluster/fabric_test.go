@@ -261,7 +261,7 @@ func (p *port) Connect(_ context.Context, address string) (cluster.Connection, e
 		return nil, fmt.Errorf("connect to %s: refused", address)
 	}
 	to.mu.Lock()
-	closed := to.closed
+	closed := to.closed || to.receive == nil
 	to.mu.Unlock()
 	if closed {
 		return nil, fmt.Errorf("connect to %s: closed", address)

@@ -20,7 +20,7 @@ import (
 	"stampede/proto/gen/commonpb"
 )
 
-var movingSeeds = flag.Int("moving-seeds", 40, "how many seeds the simulation of members that come and go runs")
+var movingSeeds = flag.Int("moving-seeds", 15, "how many seeds the simulation of members that come and go runs")
 
 const (
 	simLease = 3 * time.Second
@@ -60,32 +60,40 @@ func (w *witness) over(node string, s entity.Spawner) entity.Spawner {
 	props := s.Props
 	s.Props = func(id string, ended func()) *actor.Props {
 		addr := entity.Address{Kind: s.Kind, ID: id}
-		w.mu.Lock()
-		w.starts++
-		if w.last[addr] != node {
-			w.moves++
-			w.last[addr] = node
-		}
-		here := w.active[addr]
-		if here == nil {
-			here = map[string]int{}
-			w.active[addr] = here
-		}
-		for other, n := range here {
-			if n > 0 && other != node && !w.dead[other] && !w.dead[node] {
-				w.problems = append(w.problems, fmt.Sprintf("%s starts %s while %s has it", node, addr.Stream(), other))
-			}
-		}
-		here[node]++
-		w.mu.Unlock()
+		w.started(node, addr)
 		return props(id, func() {
-			w.mu.Lock()
-			here[node]--
-			w.mu.Unlock()
+			w.ended(node, addr)
 			ended()
 		})
 	}
 	return s
+}
+
+func (w *witness) started(node string, addr entity.Address) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.starts++
+	if w.last[addr] != node {
+		w.moves++
+		w.last[addr] = node
+	}
+	here := w.active[addr]
+	if here == nil {
+		here = map[string]int{}
+		w.active[addr] = here
+	}
+	for other, n := range here {
+		if n > 0 && other != node && !w.dead[other] && !w.dead[node] {
+			w.problems = append(w.problems, fmt.Sprintf("%s starts %s while %s has it", node, addr.Stream(), other))
+		}
+	}
+	here[node]++
+}
+
+func (w *witness) ended(node string, addr entity.Address) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.active[addr][node]--
 }
 
 // fleet is some nodes over one disk.
@@ -383,6 +391,7 @@ func TestMoving(t *testing.T) {
 const (
 	movingBooks  = 25
 	movingGuests = 40
+	movingNames  = 8
 )
 
 type moving struct {
@@ -470,10 +479,12 @@ func (m *moving) cutOff(n *fellow, silently bool) {
 	_ = n.Close(ctx) // a node that is cut off cannot leave in peace
 }
 
-// client signs a book a few times, each time until it is answered.
-func (m *moving) client(ctx context.Context, addr entity.Address, name string) {
-	for range 6 {
-		time.Sleep(m.upTo(6 * time.Second))
+// client signs a book with a few names, two times each, each time until it is
+// answered.
+func (m *moving) client(ctx context.Context, addr entity.Address, guest string) {
+	for i := range 2 * movingNames {
+		name := fmt.Sprint(guest, " ", i%movingNames)
+		time.Sleep(m.upTo(2 * time.Second))
 		for tries := 0; !m.sign(ctx, addr, name); tries++ {
 			time.Sleep(m.upTo(500 * time.Millisecond))
 			if tries > 60 {
@@ -531,7 +542,7 @@ func (m *moving) judge() {
 			}
 		}
 	}
-	if seen != movingGuests {
-		m.fleet.watch.problem("%d guests in the books, want %d", seen, movingGuests)
+	if seen != movingGuests*movingNames {
+		m.fleet.watch.problem("%d guests in the books, want %d", seen, movingGuests*movingNames)
 	}
 }

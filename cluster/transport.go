@@ -34,7 +34,7 @@ type Membership interface {
 // what it delivers is what was sent, once. cluster/remoting is the real one.
 type Transport interface {
 	// Serve has everything that other nodes send given to receive, by several
-	// goroutines at once. What came before is dropped.
+	// goroutines at once. Before that nobody is let in.
 	Serve(receive func(*clusterpb.Frame))
 	// Connect opens a connection to a node.
 	Connect(ctx context.Context, address string) (Connection, error)

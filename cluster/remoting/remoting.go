@@ -57,10 +57,12 @@ type Remoting struct {
 	server  *grpc.Server
 	logger  *slog.Logger
 	receive atomic.Pointer[func(*clusterpb.Frame)]
+	ready   chan struct{} // closed by Serve
+	opened  sync.Once
 	serving sync.WaitGroup
 }
 
-// Listen opens the port. Until Serve nothing that arrives is taken in.
+// Listen opens the port. Until Serve it lets nobody in: peers wait, and try again.
 func Listen(ctx context.Context, c Config) (*Remoting, error) {
 	credentials, err := c.credentials()
 	if err != nil {
@@ -75,7 +77,7 @@ func Listen(ctx context.Context, c Config) (*Remoting, error) {
 		listener.Close()
 		return nil, err
 	}
-	r := &Remoting{address: address, client: grpc.WithTransportCredentials(credentials.client), logger: c.Logger}
+	r := &Remoting{address: address, client: grpc.WithTransportCredentials(credentials.client), logger: c.Logger, ready: make(chan struct{})}
 	r.server = grpc.NewServer(
 		grpc.Creds(credentials.server),
 		grpc.MaxRecvMsgSize(maxMessageBytes),
@@ -123,7 +125,10 @@ func advertised(c Config, bound net.Addr) (string, error) {
 func (r *Remoting) Address() string { return r.address }
 
 // Serve implements cluster.Transport.
-func (r *Remoting) Serve(receive func(*clusterpb.Frame)) { r.receive.Store(&receive) }
+func (r *Remoting) Serve(receive func(*clusterpb.Frame)) {
+	r.receive.Store(&receive)
+	r.opened.Do(func() { close(r.ready) })
+}
 
 // Close implements cluster.Transport.
 func (r *Remoting) Close() {
@@ -152,6 +157,11 @@ type endpoint struct {
 // on before what it has read was taken in, so gRPC's flow control holds a peer
 // that sends too much.
 func (e *endpoint) Receive(stream remote.Remoting_ReceiveServer) error {
+	select {
+	case <-e.remoting.ready:
+	case <-stream.Context().Done():
+		return stream.Context().Err()
+	}
 	for {
 		m, err := stream.Recv()
 		if err != nil {
@@ -183,9 +193,7 @@ func (e *endpoint) take(batch *remote.MessageBatch) error {
 		if err := proto.Unmarshal(envelope.GetMessageData(), f); err != nil {
 			return status.Error(codes.InvalidArgument, "a frame that cannot be read")
 		}
-		if receive := e.remoting.receive.Load(); receive != nil {
-			(*receive)(f)
-		}
+		(*e.remoting.receive.Load())(f)
 	}
 	return nil
 }

@@ -74,6 +74,7 @@ func TestFrameArrives(t *testing.T) {
 // Whoever sends learns at once that the other end is gone.
 func TestLostConnection(t *testing.T) {
 	a, b := listen(t, remoting.Config{}), listen(t, remoting.Config{})
+	b.Serve(func(*clusterpb.Frame) {})
 	conn, err := a.Connect(t.Context(), b.Address())
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,620 @@
+package cluster_test
+
+// Nodes as processes of their own: this test's binary, started again. They
+// share a journal and a table of members that the test serves on a socket, and
+// each takes calls on a socket of its own.
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"net"
+	"net/rpc"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"stampede/actors/entity"
+	"stampede/cluster"
+	"stampede/cluster/members"
+	"stampede/cluster/remoting"
+	"stampede/proto/gen/commonpb"
+)
+
+func TestMain(m *testing.M) {
+	if id := os.Getenv("STAMPEDE_TEST_NODE"); id != "" {
+		if err := runNode(id, os.Getenv("STAMPEDE_TEST_TOWN"), os.Getenv("STAMPEDE_TEST_ROLES")); err != nil {
+			fmt.Fprintln(os.Stderr, id, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// Town is what the processes share: the journal, the table of members, and the
+// witness of what is active where. Its methods are net/rpc's.
+type Town struct {
+	disk    *disk
+	witness *witness
+
+	mu      sync.Mutex
+	view    *members.View
+	changed chan struct{}
+	exited  map[string]bool
+}
+
+type (
+	// Written is a record, and what became of it.
+	Written struct {
+		Record *entity.Record
+		Fenced bool
+	}
+	// Span is a part of a stream.
+	Span struct {
+		Stream string
+		After  uint64
+	}
+	// Event is what a node has to tell.
+	Event struct {
+		Node string
+		Addr entity.Address
+	}
+	// None is nothing.
+	None struct{}
+)
+
+func newTown() *Town {
+	return &Town{disk: newDisk(), witness: newWitness(), view: &members.View{}, changed: make(chan struct{}), exited: map[string]bool{}}
+}
+
+// Write commits a record.
+func (w *Town) Write(rec *entity.Record, out *Written) error {
+	done := make(chan error, 1)
+	w.disk.Commit(rec, func(err error) { done <- err })
+	out.Fenced = errors.Is(<-done, entity.ErrFenced)
+	return nil
+}
+
+// Read reads records.
+func (w *Town) Read(s Span, out *[]*entity.Record) error {
+	for rec, err := range w.disk.ReadStream(context.Background(), s.Stream, s.After) {
+		if err != nil {
+			return err
+		}
+		*out = append(*out, rec)
+	}
+	return nil
+}
+
+// Next waits until there is a newer view than that, at most a second.
+func (w *Town) Next(than uint64, out *members.View) error {
+	late := time.After(time.Second)
+	for {
+		w.mu.Lock()
+		v, changed := w.view, w.changed
+		w.mu.Unlock()
+		if v.Version > than {
+			*out = *v
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-late:
+			*out = *v
+			return nil
+		}
+	}
+}
+
+func (w *Town) change(do func([]members.Member) []members.Member) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	next := &members.View{Version: w.view.Version + 1, Members: do(slices.Clone(w.view.Members))}
+	slices.SortFunc(next.Members, func(a, b members.Member) int { return strings.Compare(a.ID, b.ID) })
+	w.view = next
+	close(w.changed)
+	w.changed = make(chan struct{})
+}
+
+// Join adds a member.
+func (w *Town) Join(m members.Member, _ *None) error {
+	w.change(func(all []members.Member) []members.Member { return append(all, m) })
+	return nil
+}
+
+// Drain marks a member.
+func (w *Town) Drain(id string, _ *None) error {
+	w.change(func(all []members.Member) []members.Member {
+		for i := range all {
+			if all[i].ID == id {
+				all[i].State = members.Draining
+			}
+		}
+		return all
+	})
+	return nil
+}
+
+// Leave removes a member.
+func (w *Town) Leave(id string, _ *None) error {
+	w.change(func(all []members.Member) []members.Member {
+		return slices.DeleteFunc(all, func(m members.Member) bool { return m.ID == id })
+	})
+	return nil
+}
+
+// Suspect evicts a member whose process has ended.
+func (w *Town) Suspect(id string, _ *None) error {
+	w.mu.Lock()
+	gone := w.exited[id] && w.view.Find(id) != nil
+	w.mu.Unlock()
+	if gone {
+		return w.Leave(id, nil)
+	}
+	return nil
+}
+
+// Started and Ended tell the witness.
+func (w *Town) Started(e Event, _ *None) error { w.witness.started(e.Node, e.Addr); return nil }
+
+// Ended is the other half of Started.
+func (w *Town) Ended(e Event, _ *None) error { w.witness.ended(e.Node, e.Addr); return nil }
+
+// serve serves the town on a socket.
+func serveRPC(name string, service any, socket string) (net.Listener, error) {
+	server := rpc.NewServer()
+	if err := server.RegisterName(name, service); err != nil {
+		return nil, err
+	}
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		return nil, err
+	}
+	go server.Accept(listener)
+	return listener, nil
+}
+
+// townsman is one process's cluster.Membership, entity.Log and entity.Store.
+type townsman struct {
+	rpc  *rpc.Client
+	self members.Member
+	seen atomic.Pointer[members.View]
+
+	mu sync.Mutex
+	do func(*members.View)
+}
+
+func (t *townsman) call(method string, in, out any) error { return t.rpc.Call("Town."+method, in, out) }
+
+func (t *townsman) follow() error {
+	for {
+		v := &members.View{}
+		if err := t.call("Next", t.seen.Load().Version, v); err != nil {
+			return err
+		}
+		t.see(v)
+	}
+}
+
+func (t *townsman) see(v *members.View) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if v.Version > t.seen.Load().Version {
+		t.seen.Store(v)
+		if t.do != nil {
+			t.do(v)
+		}
+	}
+}
+
+func (t *townsman) Self() members.Member { return t.self }
+func (t *townsman) View() *members.View  { return t.seen.Load() }
+func (t *townsman) Fit() error           { return nil }
+func (t *townsman) Refresh()             {} // follow is always about to hear
+func (t *townsman) Watch(do func(*members.View)) func() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.do = do
+	return func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.do = nil
+	}
+}
+func (t *townsman) Suspect(id string, _ error)  { t.rpc.Go("Town.Suspect", id, &None{}, nil) }
+func (t *townsman) Drain(context.Context) error { return t.call("Drain", t.self.ID, &None{}) }
+func (t *townsman) Leave(context.Context) error { return t.call("Leave", t.self.ID, &None{}) }
+func (t *townsman) started(addr entity.Address) error {
+	return t.call("Started", Event{t.self.ID, addr}, &None{})
+}
+
+func (t *townsman) ended(addr entity.Address) error {
+	return t.call("Ended", Event{t.self.ID, addr}, &None{})
+}
+
+func (t *townsman) Commit(rec *entity.Record, done func(error)) {
+	go func() {
+		out := &Written{}
+		err := t.call("Write", rec, out)
+		switch {
+		case err != nil:
+			err = fmt.Errorf("%w: %w", entity.ErrUnknownOutcome, err)
+		case out.Fenced:
+			err = entity.ErrFenced
+		}
+		done(err)
+	}()
+}
+
+func (t *townsman) Settle(context.Context, entity.Address) error { return nil }
+func (t *townsman) LoadSnapshot(context.Context, string) (*entity.Snapshot, error) {
+	return nil, nil //nolint:nilnil // there is none
+}
+func (t *townsman) SaveSnapshot(context.Context, *entity.Snapshot) error { return nil }
+func (t *townsman) ReadStream(_ context.Context, stream string, after uint64) iter.Seq2[*entity.Record, error] {
+	return func(yield func(*entity.Record, error) bool) {
+		var records []*entity.Record
+		if err := t.call("Read", Span{stream, after}, &records); err != nil {
+			yield(nil, err)
+			return
+		}
+		for _, rec := range records {
+			if !yield(rec, nil) {
+				return
+			}
+		}
+	}
+}
+
+// runNode is a process: a node until its standard input ends.
+func runNode(id, town, roles string) error {
+	client, err := rpc.Dial("unix", town)
+	if err != nil {
+		return err
+	}
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
+	port, err := remoting.Listen(context.Background(), remoting.Config{Listen: "127.0.0.1:0", Logger: log})
+	if err != nil {
+		return err
+	}
+	t := &townsman{rpc: client, self: members.Member{ID: id, Name: id, Address: port.Address(), State: members.Up}}
+	for role := range strings.SplitSeq(roles, ",") {
+		t.self.Roles = append(t.self.Roles, members.Role(role))
+	}
+	t.seen.Store(&members.View{})
+	if err := t.call("Join", t.self, &None{}); err != nil {
+		return err
+	}
+	go func() {
+		if err := t.follow(); err != nil && !errors.Is(err, rpc.ErrShutdown) {
+			os.Exit(0) // the test has ended
+		}
+	}()
+	for end := time.Now().Add(5 * time.Second); t.View().Find(id) == nil; {
+		if time.Now().After(end) {
+			return errors.New("it never saw itself in the table")
+		}
+		time.Sleep(time.Millisecond) //nolint:forbidigo // waits for another process, with a deadline
+	}
+	shared := &entity.Runtime{Log: t, Store: t, Clock: time.Now, Logger: log, Limits: entity.DefaultLimits()}
+	own := newDisk() // of the benchmark's actors, which belong to this process
+	private := &entity.Runtime{Log: own, Store: own, Clock: time.Now, Logger: log, Limits: entity.DefaultLimits()}
+	kinds := []entity.Spawner{told(t, entity.Bind(shared, guestBook())), entity.Bind(private, accounts())}
+	n := cluster.NewMember(log, kinds, nil, cluster.DefaultOptions(), cluster.MemberConfig{Membership: t, Transport: port, Grace: 10 * time.Second})
+	socket := town + "." + id
+	control, err := serveRPC("Node", &Process{node: n}, socket)
+	if err != nil {
+		return err
+	}
+	fmt.Println("ready")
+	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	return errors.Join(n.Close(ctx), control.Close(), os.RemoveAll(socket))
+}
+
+// told has the activations of a kind told to the witness.
+func told(t *townsman, s entity.Spawner) entity.Spawner {
+	props := s.Props
+	s.Props = func(id string, ended func()) *actor.Props {
+		addr := entity.Address{Kind: s.Kind, ID: id}
+		if err := t.started(addr); err != nil {
+			panic(err)
+		}
+		return props(id, func() {
+			if err := t.ended(addr); err != nil {
+				panic(err)
+			}
+			ended()
+		})
+	}
+	return s
+}
+
+// Process is what a test asks of a node's process. Its methods are net/rpc's.
+type Process struct{ node *cluster.Node }
+
+// Signing is a name for a book.
+type Signing struct{ Book, Name string }
+
+// Sign signs a book.
+func (p *Process) Sign(s Signing, place *int64) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	reply, err := p.node.Call(ctx, entity.Address{Kind: "book", ID: s.Book}, &commonpb.Money{Currency: s.Name})
+	*place = reply.(*commonpb.Money).GetMinorUnits()
+	return err
+}
+
+// Load is how hard an account is asked.
+type Load struct {
+	Callers int
+	For     time.Duration
+}
+
+// Ask asks the account alice from many goroutines, and returns how often it answered.
+func (p *Process) Ask(l Load, answers *int64) error {
+	var n atomic.Int64
+	var failed atomic.Pointer[error]
+	var callers sync.WaitGroup
+	end := time.Now().Add(l.For)
+	for range l.Callers {
+		callers.Go(func() {
+			for time.Now().Before(end) {
+				if _, err := p.node.Call(context.Background(), alice, add(1)); err != nil {
+					failed.Store(&err)
+					return
+				}
+				n.Add(1)
+			}
+		})
+	}
+	callers.Wait()
+	*answers = n.Load()
+	if err := failed.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// Fill brings so many actors into memory, wherever they are owned.
+func (p *Process) Fill(actors int, _ *None) error {
+	return p.each(actors, func(addr entity.Address) error {
+		_, err := p.node.Call(context.Background(), addr, add(1))
+		return err
+	})
+}
+
+func (p *Process) each(actors int, do func(entity.Address) error) error {
+	var failed atomic.Pointer[error]
+	var callers sync.WaitGroup
+	for c := range 64 {
+		callers.Go(func() {
+			for i := c; i < actors; i += 64 {
+				if err := do(entity.Address{Kind: "account", ID: fmt.Sprint("a", i)}); err != nil {
+					failed.Store(&err)
+					return
+				}
+			}
+		})
+	}
+	callers.Wait()
+	if err := failed.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// Active is how many actors are in the process's memory.
+func (p *Process) Active(_ None, n *int) error {
+	*n = p.node.Active()["account"]
+	return nil
+}
+
+// townhouse is a town served for a test's processes.
+type townhouse struct {
+	*Town
+	t      testing.TB
+	socket string
+}
+
+type resident struct {
+	*rpc.Client
+	id    string
+	cmd   *exec.Cmd
+	house *townhouse
+	input interface{ Close() error }
+}
+
+func openTown(t testing.TB) *townhouse {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "town") // t.TempDir's path may be too long for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &townhouse{Town: newTown(), t: t, socket: filepath.Join(dir, "s")}
+	listener, err := serveRPC("Town", h.Town, h.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		listener.Close()
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return h
+}
+
+func (h *townhouse) start(id, roles string) *resident {
+	h.t.Helper()
+	cmd := exec.Command(os.Args[0]) //nolint:noctx // it ends with its standard input
+	cmd.Env = append(os.Environ(), "STAMPEDE_TEST_NODE="+id, "STAMPEDE_TEST_TOWN="+h.socket, "STAMPEDE_TEST_ROLES="+roles)
+	cmd.Stderr = os.Stderr
+	input, inErr := cmd.StdinPipe()
+	output, outErr := cmd.StdoutPipe()
+	if err := errors.Join(inErr, outErr, cmd.Start()); err != nil {
+		h.t.Fatal(err)
+	}
+	r := &resident{id: id, cmd: cmd, house: h, input: input}
+	h.t.Cleanup(func() {
+		if r.cmd.ProcessState == nil {
+			r.kill()
+		}
+	})
+	if line := bufio.NewScanner(output); !line.Scan() || line.Text() != "ready" {
+		h.t.Fatalf("%s does not start", id)
+	}
+	var err error
+	if r.Client, err = rpc.Dial("unix", h.socket+"."+id); err != nil {
+		h.t.Fatal(err)
+	}
+	return r
+}
+
+// kill ends the process as a crash would.
+func (r *resident) kill() {
+	r.house.witness.die(r.id)
+	_ = r.cmd.Process.Kill() // it may have ended
+	_ = r.cmd.Wait()         // as it was killed
+	r.house.mu.Lock()
+	r.house.exited[r.id] = true
+	r.house.mu.Unlock()
+}
+
+// drain ends the process in peace.
+func (r *resident) drain() {
+	r.input.Close()
+	if err := r.cmd.Wait(); err != nil {
+		r.house.t.Errorf("%s did not drain: %v", r.id, err)
+	}
+}
+
+// TestProcesses: three nodes as processes answer every book by way of each of
+// them. One joins and one is drained without a single failed request; one is
+// killed, and every request is answered when it is asked again. No two living
+// nodes ever have one book.
+func TestProcesses(t *testing.T) {
+	h := openTown(t)
+	all := "gateway,actors,publisher"
+	nodes := []*resident{h.start("n0", all), h.start("n1", all), h.start("gateway", "gateway")}
+	gateway := nodes[2]
+	var mu sync.Mutex
+	places := map[Signing]int64{}
+	crashing := atomic.Bool{}
+	stop := make(chan struct{})
+	var clients sync.WaitGroup
+	var longest time.Duration
+	for c := range 8 {
+		clients.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				s := Signing{fmt.Sprint("book-", i%40), fmt.Sprint("guest ", c)}
+				began := time.Now()
+				var place int64
+				if err := gateway.Call("Node.Sign", s, &place); err != nil {
+					if !crashing.Load() {
+						t.Errorf("%v: %v", s, err)
+					}
+					continue
+				}
+				mu.Lock()
+				if before, again := places[s]; again && before != place {
+					t.Errorf("%v had place %d, and now %d", s, before, place)
+				}
+				places[s] = place
+				longest = max(longest, time.Since(began))
+				mu.Unlock()
+			}
+		})
+	}
+	answered := func(what string) {
+		mu.Lock()
+		t.Logf("%s: the longest wait was %s", what, longest)
+		longest = 0
+		mu.Unlock()
+	}
+	// for waits until so many more moves of books were seen.
+	settle := func(what string, done func() bool) {
+		t.Helper()
+		eventually(t, what, done)
+		answered(what)
+	}
+	moved := func(from int) func() bool {
+		return func() bool {
+			h.witness.mu.Lock()
+			defer h.witness.mu.Unlock()
+			return h.witness.moves >= from
+		}
+	}
+	settle("40 books to be opened", moved(40))
+	nodes = append(nodes, h.start("n2", all))
+	settle("the newcomer's share to move", moved(45))
+	nodes[0].drain()
+	settle("the drained node's share to move", moved(55))
+	crashing.Store(true)
+	nodes[1].kill()
+	settle("the killed node's share to move", moved(65))
+	close(stop)
+	clients.Wait()
+	for _, p := range h.witness.problems {
+		t.Error(p)
+	}
+	nodes[3].drain()
+	gateway.drain()
+}
+
+// BenchmarkRemoteHotActor asks one actor from another process, and beside it
+// from its own. The log is in memory: this measures the way there and back.
+func BenchmarkRemoteHotActor(b *testing.B) {
+	h := openTown(b)
+	owner, other := h.start("owner", "actors"), h.start("other", "gateway")
+	load := Load{Callers: 256, For: 3 * time.Second}
+	for b.Loop() {
+		var local, far int64
+		if err := errors.Join(owner.Call("Node.Ask", load, &local), other.Call("Node.Ask", load, &far)); err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(float64(local)/load.For.Seconds(), "local/s")
+		b.ReportMetric(float64(far)/load.For.Seconds(), "remote/s")
+		b.ReportMetric(100*float64(far)/float64(local), "%of-local")
+	}
+	b.ReportMetric(0, "ns/op")
+	other.drain()
+	owner.drain()
+}
+
+// BenchmarkHandOver moves 100,000 actors: all of a node that is drained.
+func BenchmarkHandOver(b *testing.B) {
+	for b.Loop() {
+		h := openTown(b)
+		owner := h.start("a", "gateway,actors")
+		const actors = 100_000
+		if err := owner.Call("Node.Fill", actors, &None{}); err != nil {
+			b.Fatal(err)
+		}
+		heir := h.start("b", "gateway,actors")
+		began := time.Now()
+		owner.drain()
+		b.ReportMetric(time.Since(began).Seconds(), "s/100k")
+		heir.drain()
+	}
+	b.ReportMetric(0, "ns/op")
+}
