@@ -84,16 +84,17 @@ func (t *table) join(id string, roles ...members.Role) *seat {
 	defer t.mu.Unlock()
 	t.nodes[id] = s
 	s.seen = t.view
+	s.acts.Store(t.view.Version)
 	return s
 }
 
 // seat is one node's cluster.Membership.
 type seat struct {
-	table   *table
-	self    members.Member
-	lapsed  atomic.Bool
-	blind   atomic.Bool // it does not see the table
-	suspect func(id string)
+	table  *table
+	self   members.Member
+	lapsed atomic.Bool
+	blind  atomic.Bool // it does not see the table
+	acts   atomic.Uint64
 
 	mu       sync.Mutex
 	seen     *members.View
@@ -131,11 +132,23 @@ func (s *seat) Fit() error {
 	return nil
 }
 
-func (s *seat) Suspect(id string, _ error) {
-	if s.suspect != nil {
-		s.suspect(id)
+// Settled is the oldest view that a member of the table acts on.
+func (s *seat) Settled() uint64 {
+	s.table.mu.Lock()
+	defer s.table.mu.Unlock()
+	oldest := s.table.view.Version
+	for i := range s.table.view.Members {
+		other := s.table.nodes[s.table.view.Members[i].ID]
+		if other == nil {
+			return 0
+		}
+		oldest = min(oldest, other.acts.Load())
 	}
+	return oldest
 }
+
+// Suspect does nothing: the tests say themselves who is evicted.
+func (s *seat) Suspect(string, members.Finding) {}
 
 // Refresh shows the node the table as it is after a while.
 func (s *seat) Refresh() {
@@ -161,6 +174,7 @@ func (s *seat) see(v *members.View) {
 	for _, w := range watchers {
 		(*w)(v)
 	}
+	s.acts.Store(v.Version)
 }
 
 func (s *seat) Drain(context.Context) error {
@@ -172,12 +186,12 @@ func (s *seat) Drain(context.Context) error {
 }
 
 func (s *seat) Leave(context.Context) error {
-	s.table.mu.Lock()
-	delete(s.table.nodes, s.self.ID)
-	s.table.mu.Unlock()
 	if !s.blind.Load() {
 		s.table.remove(s.self.ID)
 	}
+	s.table.mu.Lock()
+	defer s.table.mu.Unlock()
+	delete(s.table.nodes, s.self.ID)
 	return nil
 }
 

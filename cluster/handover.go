@@ -11,10 +11,13 @@ package cluster
 // has stopped everything that is not its own by a view u, and then w is not
 // older than u; or p is asked to release X, and answers when X has stopped, and
 // from then on p starts nothing before it has seen v. If p has seen a newer view
-// than v and owns X by it, then p asks this node in the same way. A member that
-// says nothing is waited for no longer than grace after the view: it has then
-// seen the view itself or its lease has lapsed, so it answers nothing for X; and
-// what it may still write meets the fence in the journal.
+// than v and owns X by it, then p asks this node in the same way.
+//
+// A member that cannot be asked, because the two do not reach each other, is
+// waited for until it is evicted, or until the table of members says that it
+// acts on v too, and a grace after that: it takes no more requests for X then,
+// what it may still answer was asked before, and what it may still write meets
+// the fence in the journal.
 
 import (
 	"context"
@@ -70,13 +73,14 @@ func newStanding(v *members.View, before *standing) *standing {
 
 func (s *standing) version() uint64 { return s.view.Version }
 
-// settled is the newest view that every living member has seen, or lost its lease.
-func (s *standing) settled(now time.Time, grace time.Duration) uint64 {
-	if now.Sub(s.since) >= grace {
+// settled is the newest view that every living member acts on, and has had the
+// time to act on.
+func (s *standing) settled(version uint64, now time.Time, grace time.Duration) uint64 {
+	if version >= s.version() && now.Sub(s.since) >= grace {
 		return s.version()
 	}
 	for _, b := range s.before {
-		if now.Sub(b.since) >= grace {
+		if version >= b.version && now.Sub(b.since) >= grace {
 			return b.version
 		}
 	}
@@ -108,20 +112,20 @@ func (p *peers) blockers(s *standing, hash uint64, confirmed map[string]uint64) 
 	if s.clear.Load() {
 		return nil
 	}
-	settled := s.settled(time.Now(), p.grace)
+	settled := s.settled(p.membership.Settled(), time.Now(), p.grace)
 	var blocking []*link
-	clear := true
+	all := true
 	for _, l := range s.hosts {
 		through := max(l.handedOver.Load(), settled)
 		if through >= s.version() {
 			continue
 		}
-		clear = false
+		all = false
 		if through = max(through, confirmed[l.id]); through < s.version() && s.mayHave(l.id, hash, through) {
 			blocking = append(blocking, l)
 		}
 	}
-	if clear {
+	if all {
 		s.clear.Store(true)
 	}
 	return blocking

@@ -6,6 +6,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"stampede/actors/entity"
+	"stampede/cluster/members"
 	"stampede/proto/gen/clusterpb"
 )
 
@@ -182,10 +184,13 @@ func (l *link) run() {
 		case <-l.stopped.Done():
 			return
 		case <-broken:
-			l.drop(errLost)
+			l.drop()
 		case <-l.wake:
+			// Those who were answered together ask again together, if they get the
+			// chance to; on an idle machine this returns at once.
+			runtime.Gosched()
 			if err := l.flush(); err != nil {
-				l.drop(err)
+				l.drop()
 			}
 		}
 	}
@@ -287,11 +292,11 @@ func (l *link) frame() *clusterpb.Frame {
 }
 
 // drop gives the connection up: everyone who waits for the peer is told, now.
-func (l *link) drop(why error) {
+func (l *link) drop() {
 	l.fail(time.Now().Add(reconnectAfter))
 	if l.stopped.Err() == nil {
 		l.peers.metrics.lost()
-		l.peers.membership.Suspect(l.id, why)
+		l.peers.membership.Suspect(l.id, members.Unreachable)
 	}
 }
 

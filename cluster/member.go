@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -23,12 +24,13 @@ type MemberConfig struct {
 	Transport  Transport
 	// Metrics counts what happens between the nodes; nil counts nothing.
 	Metrics *Metrics
-	// Grace is how long after a change of the members an owner that says nothing
-	// may still have its actors. It must not be less than a lease: see handover.go.
+	// Grace is how long a member that cannot be asked has to stop an actor, once it
+	// is known to act on the view by which another one owns it. Default: 2 s.
 	Grace time.Duration
 }
 
 const (
+	defaultGrace = 2 * time.Second
 	// leavePoll is how often leave looks whether it may go on.
 	leavePoll = 2 * time.Millisecond
 	// quietFor is for how long nothing was asked of a node before it leaves.
@@ -87,9 +89,14 @@ func (l *link) call(ctx context.Context, to entity.Address, cmd proto.Message, w
 	}
 	r := &clusterpb.Request{
 		Id: l.peers.requests.Add(1), Kind: to.Kind, Key: to.ID, Type: typeName(cmd), Command: data,
-		Trace: entity.TraceFrom(ctx), TimeoutMs: uint32(max(0, within.Milliseconds())), Ask: entity.IsAsk(ctx), Waits: entity.WaitOf(ctx) > 0,
+		Trace: entity.TraceFrom(ctx), TimeoutMs: milliseconds(within), Ask: entity.IsAsk(ctx), Waits: entity.WaitOf(ctx) > 0,
 	}
 	return remoteCall{l, r.GetId()}, l.request(r, t)
+}
+
+// milliseconds is how a duration is said to other nodes: at most some weeks.
+func milliseconds(d time.Duration) uint32 {
+	return uint32(min(max(0, d.Milliseconds()), math.MaxUint32)) //nolint:gosec // it fits, see the line itself
 }
 
 // arrive takes in a request from another node, if the actor is this one's.

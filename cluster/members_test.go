@@ -24,7 +24,7 @@ var movingSeeds = flag.Int("moving-seeds", 15, "how many seeds the simulation of
 
 const (
 	simLease = 3 * time.Second
-	simGrace = 4 * time.Second
+	simGrace = 2 * time.Second
 )
 
 // witness notes which nodes have which actor, and what must not be.
@@ -287,8 +287,8 @@ func TestLapsedLeaseAnswersNothing(t *testing.T) {
 	})
 }
 
-// A new owner that the old one does not answer waits until the old one's lease
-// is surely over, and no longer.
+// A new owner that the old one does not answer waits until the old one is
+// evicted, and no longer.
 func TestSilentOwnerIsWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, none, nil)
@@ -299,7 +299,12 @@ func TestSilentOwnerIsWaitedFor(t *testing.T) {
 		}
 		old.seat.blind.Store(true)
 		f.net.part("n0:1", true)
-		joined := time.Now()
+		evicted := time.Now().Add(simLease)
+		time.AfterFunc(simLease, func() {
+			f.watch.die("n0")
+			old.seat.lapsed.Store(true)
+			f.table.remove("n0")
+		})
 		next := f.start("n1")
 		moved := entity.Address{}
 		for i := range 10 {
@@ -311,20 +316,78 @@ func TestSilentOwnerIsWaitedFor(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			reply, err := next.Call(ctx, moved, &commonpb.Money{Currency: "b"})
 			cancel()
-			if waited := time.Since(joined); err == nil {
-				if waited < simGrace || waited > simGrace+2*time.Second || reply.(*commonpb.Money).MinorUnits != 2 {
-					t.Errorf("it got place %v after %s", reply, waited)
+			if after := time.Since(evicted); err == nil {
+				if after < 0 || after > 300*time.Millisecond || reply.(*commonpb.Money).MinorUnits != 2 {
+					t.Errorf("it got place %v %s after the eviction", reply, after)
 				}
 				break
 			}
 		}
-		f.watch.die("n0")
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if err := old.Close(ctx); err == nil {
 			t.Error("a node that sees no table left in peace")
 		}
 		next.stop(t)
+	})
+}
+
+// Two members that do not reach each other, and see the same table, do not wait
+// for each other for ever.
+func TestMembersThatDoNotReachEachOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, none, nil)
+		old := f.start("n0")
+		time.Sleep(time.Second)
+		for i := range 10 {
+			sign(t, old, book(i), "a")
+		}
+		f.net.part("n0:1", true)
+		joined := time.Now()
+		next := f.start("n1")
+		for i := range 10 {
+			if f.table.now().Owners().Of(book(i)).ID != "n1" {
+				continue
+			}
+			if got := sign(t, next, book(i), "b"); got != 2 {
+				t.Errorf("place %d", got)
+			}
+		}
+		if waited := time.Since(joined); waited < simGrace || waited > simGrace+time.Second {
+			t.Errorf("the new owner waited %s", waited)
+		}
+		for _, p := range f.watch.problems {
+			t.Error(p)
+		}
+		next.stop(t)
+		old.stop(t)
+	})
+}
+
+// Each node wakes what it owns, and nothing else.
+func TestRemindersWakeTheOwners(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, none, nil)
+		nodes := []*fellow{f.start("n0"), f.start("n1"), f.start("gateway", members.Gateway)}
+		time.Sleep(time.Second)
+		var all due
+		for i := range 20 {
+			all = append(all, book(i))
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		var waking sync.WaitGroup
+		for _, n := range nodes {
+			waking.Go(func() { n.WakeDue(ctx, time.Now, all) })
+		}
+		time.Sleep(2 * time.Second)
+		if n0, n1 := nodes[0].Active()["book"], nodes[1].Active()["book"]; n0+n1 != 20 || n0 == 0 || n1 == 0 || nodes[2].Active()["book"] != 0 {
+			t.Errorf("%d and %d of 20 woke", n0, n1)
+		}
+		stop()
+		waking.Wait()
+		for _, n := range nodes {
+			n.stop(t)
+		}
 	})
 }
 

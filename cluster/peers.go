@@ -33,7 +33,8 @@ type peers struct {
 	transport  Transport
 	metrics    *Metrics
 	logger     *slog.Logger
-	// grace is how long after a view an owner that says nothing is waited for.
+	// grace is how long an owner that says nothing has had a view, at least, before
+	// it is not waited for any more.
 	grace time.Duration
 
 	present    atomic.Pointer[standing]
@@ -59,6 +60,9 @@ func newPeers(n *Node, c MemberConfig) *peers {
 	p := &peers{
 		node: n, self: self.ID, address: self.Address, membership: c.Membership, transport: c.Transport,
 		metrics: c.Metrics, logger: n.logger, grace: c.Grace, changed: make(chan struct{}, 1), links: map[string]*link{},
+	}
+	if p.grace <= 0 {
+		p.grace = defaultGrace
 	}
 	p.present.Store(newStanding(&members.View{}, nil))
 	p.claims = claims{peers: p, all: map[entity.Address]*claim{}}
@@ -251,6 +255,6 @@ func (p *peers) control(cmd proto.Message, addr entity.Address, within time.Dura
 	}
 	return &clusterpb.Request{
 		Id: p.requests.Add(1), Kind: addr.Kind, Key: addr.ID, Type: typeName(cmd), Command: data,
-		TimeoutMs: uint32(within.Milliseconds()), Ask: true,
+		TimeoutMs: milliseconds(within), Ask: true,
 	}
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // Membership is what a node needs to know of who belongs to its cluster, and
-// has to tell it.
+// has to tell it. *membership.Service is one.
 type Membership interface {
 	// Self is this node's member.
 	Self() members.Member
@@ -20,8 +20,11 @@ type Membership interface {
 	// Fit is nil while this node's lease holds: while no other one can have been
 	// told that this one is gone. It is cheap.
 	Fit() error
-	// Suspect tells that a member cannot be reached. It does not wait.
-	Suspect(id string, why error)
+	// Settled is a version of the view such that every living member acts on it or
+	// on a newer one: none takes a request for what it does not own by it.
+	Settled() uint64
+	// Suspect tells that the connection to a member failed. It does not wait.
+	Suspect(id string, how members.Finding)
 	// Refresh has the table read soon. It does not wait.
 	Refresh()
 	// Drain makes this member own nothing; it returns when that is in the table.
