@@ -45,6 +45,8 @@ type socket struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	working sync.WaitGroup // tasks' goroutines
+	writing sync.Mutex
+	network net.Conn // below conn
 
 	mu      sync.Mutex
 	initing bool
@@ -72,7 +74,10 @@ const (
 
 // smallBuffers gives a socket buffers of its own instead of the HTTP server's,
 // and bounds what the kernel keeps for a client that does not read.
-type smallBuffers struct{ http.ResponseWriter }
+type smallBuffers struct {
+	http.ResponseWriter
+	s *socket
+}
 
 // Hijack implements http.Hijacker.
 func (w smallBuffers) Hijack() (net.Conn, *bufio.ReadWriter, error) {
@@ -80,6 +85,7 @@ func (w smallBuffers) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	w.s.network = conn
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		_ = tcp.SetWriteBuffer(kernelBufferBytes) // the system's own size is a bound too
 	}
@@ -113,7 +119,7 @@ func (h *Handler) socket(w http.ResponseWriter, r *http.Request, id string) {
 		h.later(w, r, http.StatusServiceUnavailable, f, time.Second)
 		return
 	}
-	conn, err := websocket.Accept(smallBuffers{w}, r, &websocket.AcceptOptions{Subprotocols: []string{subprotocol}, InsecureSkipVerify: true}) // the origin was checked
+	conn, err := websocket.Accept(smallBuffers{w, s}, r, &websocket.AcceptOptions{Subprotocols: []string{subprotocol}, InsecureSkipVerify: true}) // the origin was checked
 	if err != nil {                                                                                                                            // the client was told what is wrong with its handshake
 		s.cancel()
 		h.streams.exit(s)
@@ -198,15 +204,19 @@ func (s *socket) connected() bool {
 	return s.conn != nil
 }
 
-// write sends a message; a client that does not take it in time is cut off.
+// write sends a message; a client that does not take it in time is cut off. The
+// deadline is the connection's, which costs a tenth of a context's; it is lifted
+// again, for control frames have their own.
 func (s *socket) write(message []byte) bool {
-	ctx, cancel := context.WithTimeout(context.Background(), s.h.limits.Streams.WriteFor)
-	defer cancel()
-	if err := s.conn.Write(ctx, websocket.MessageText, message); err != nil {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	_ = s.network.SetWriteDeadline(time.Now().Add(s.h.limits.Streams.WriteFor)) // of a closed one: the write says so
+	err := s.conn.Write(context.Background(), websocket.MessageText, message)
+	_ = s.network.SetWriteDeadline(time.Time{})
+	if err != nil {
 		s.cut()
-		return false
 	}
-	return true
+	return err == nil
 }
 
 // tick is the socket's timer: it looks whether the client said who it is, is

@@ -19,7 +19,7 @@ import (
 )
 
 // apolloFiles are the client's package; what it depends on is pinned in them.
-var apolloFiles = []string{"package.json", "package-lock.json", "shopper.test.mjs"}
+var apolloFiles = []string{"package.json", "package-lock.json", "shopper.test.mjs", "live.test.mjs"}
 
 var passedTests = regexp.MustCompile(`(?m)^# pass [1-9]`)
 
@@ -40,12 +40,12 @@ func TestApolloClient(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := serve(t, t.TempDir())
-	openShop(t, s, 0, variant{"APOLLO", "19.90", 10})
+	openShop(t, s, 0, variant{"APOLLO", "19.90", 10}, variant{"LIVE", "1.00", 100})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	node := exec.CommandContext(ctx, "node", "--test", "--test-reporter=tap")
 	node.Dir = dir
-	node.Env = append(environment(), "STAMPEDE_URL="+s.url, "SKU=APOLLO")
+	node.Env = append(environment(), "STAMPEDE_URL="+s.url, "SKU=APOLLO", "LIVE_SKU=LIVE")
 	said, err := node.CombinedOutput()
 	if err != nil || !passedTests.Match(said) {
 		t.Errorf("%v\n%s", err, said)
