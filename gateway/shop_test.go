@@ -35,6 +35,14 @@ func realShop(t *testing.T) (*world, *auth.Accounts) {
 // realShopOver goes on with what a store has.
 func realShopOver(t *testing.T, store *memstore.Store) (*world, *auth.Accounts) {
 	t.Helper()
+	w, accounts, _ := realShopWith(t, store, payments.NewSimulator())
+	return w, accounts
+}
+
+// realShopWith is a shop with the provider. what it returns last makes another
+// gateway over the same actors, which holds units for another time.
+func realShopWith(t *testing.T, store *memstore.Store, provider payments.Provider) (*world, *auth.Accounts, func(hold time.Duration) *world) {
+	t.Helper()
 	logger := slog.New(slog.DiscardHandler)
 	journal, err := commitlog.Open(t.Context(), store, "test", commitlog.Options{Logger: logger})
 	if err != nil {
@@ -52,7 +60,7 @@ func realShopOver(t *testing.T, store *memstore.Store) (*world, *auth.Accounts) 
 
 	caller := &lateCaller{}
 	rt := &entity.Runtime{Log: journal, Store: store, Asker: caller, Clock: time.Now, Logger: logger, Limits: entity.DefaultLimits()}
-	hosted := cluster.NewNode(logger, actors.Kinds(rt), map[string]cluster.Caller{"payment": payments.Port{Provider: payments.NewSimulator()}}, cluster.DefaultOptions())
+	hosted := cluster.NewNode(logger, actors.Kinds(rt), map[string]cluster.Caller{"payment": payments.Port{Provider: provider}}, cluster.DefaultOptions())
 	caller.Caller = hosted
 
 	keys, err := auth.LoadKeys(t.TempDir())
@@ -61,12 +69,17 @@ func realShopOver(t *testing.T, store *memstore.Store) (*world, *auth.Accounts) 
 	}
 	tokens := auth.NewTokens(keys, auth.TokenOptions{})
 	accounts := auth.NewAccounts(hosted, tokens, auth.NewPasswords(2, 64), []byte("0123456789abcdef0123456789abcdef"), time.Now)
-	g, err := gateway.New(gateway.Config{
+	config := gateway.Config{
 		Caller: hosted, Views: store, Accounts: accounts, Journal: store, Tokens: tokens, Keys: keys, HoldFor: 10 * time.Minute,
 		Limits: gateway.Limits{HTTP: httpapi.Limits{RatePerSecond: -1}}, Logger: logger, Clock: time.Now,
-	})
-	if err != nil {
-		t.Fatal(err)
+	}
+	open := func(hold time.Duration) *world {
+		config.HoldFor = hold
+		g, err := gateway.New(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &world{t: t, handler: g.Handler(), log: &syncBuffer{}}
 	}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -79,7 +92,7 @@ func realShopOver(t *testing.T, store *memstore.Store) (*world, *auth.Accounts) 
 		}
 		readers.Wait()
 	})
-	return &world{t: t, handler: g.Handler(), log: &syncBuffer{}}, accounts
+	return open(10 * time.Minute), accounts, open
 }
 
 type lateCaller struct{ cluster.Caller }

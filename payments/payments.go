@@ -39,8 +39,9 @@ type Provider interface {
 }
 
 var (
-	// ErrUnavailable: the provider gave no answer.
-	ErrUnavailable = errors.New("payment provider unavailable")
+	// ErrUnavailable: the provider gave no answer. Whoever asked for something
+	// that needs one may ask again.
+	ErrUnavailable = fmt.Errorf("payment provider unavailable: %w", entity.ErrTimeout)
 	// ErrInvalid: the command cannot be one of an order's.
 	ErrInvalid = errors.New("payment command is invalid")
 	// ErrUnknownOrder: there is no such order.

@@ -73,10 +73,7 @@ func said(m proto.Message, err error) string {
 	return "?"
 }
 
-const (
-	noAnswer = "payment provider unavailable"
-	invalid  = "payment command is invalid"
-)
+var noAnswer, invalid = payments.ErrUnavailable.Error(), payments.ErrInvalid.Error()
 
 // TestLives: what one attempt is told, question by question.
 func TestLives(t *testing.T) {

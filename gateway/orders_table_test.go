@@ -1,0 +1,248 @@
+package gateway_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"stampede/gateway/auth"
+	"stampede/internal/memstore"
+	"stampede/payments"
+)
+
+// orderShop is a shop in which orders are brought into every state.
+type orderShop struct {
+	*world
+	hasty          *world // holds units for a moment only
+	bank           *payments.Simulator
+	asStaff, asEve string
+	orders         int
+}
+
+const hastyHold = 60 * time.Millisecond
+
+func newOrderShop(t *testing.T) *orderShop {
+	t.Helper()
+	bank := payments.NewSimulator(payments.WithSlowAnswers(400 * time.Millisecond))
+	w, accounts, open := realShopWith(t, memstore.New(), bank)
+	s := &orderShop{world: w, hasty: open(hastyHold), bank: bank}
+	s.asStaff = s.logIn(t, accounts)
+	eve := w.mutate("", "registerUser", "RegisterUserInput", `{"email":"eve@example.test","password":"a long password"}`, `tokens { accessToken }`)
+	s.asEve = text(at(eve, "tokens", "accessToken"))
+	w.wantNoError(w.mutate(s.asStaff, "createProduct", "CreateProductInput",
+		`{"idempotencyKey":"p","slug":"p","name":"P","variants":[{"sku":"A","price":{"amount":"10","currency":"EUR"},"initialStock":1000},{"sku":"B","price":{"amount":"5","currency":"EUR"},"initialStock":1000},{"sku":"LAST","price":{"amount":"5","currency":"EUR"},"initialStock":0}]}`, ``))
+	return s
+}
+
+func (s *orderShop) logIn(t *testing.T, accounts *auth.Accounts) string {
+	t.Helper()
+	if _, refusal, err := accounts.EnsureAdmin(t.Context(), "admin@example.test", "correct horse battery"); err != nil || refusal != nil {
+		t.Fatal(refusal, err)
+	}
+	admin := s.mutate("", "logIn", "LogInInput", `{"email":"admin@example.test","password":"correct horse battery"}`, `tokens { accessToken }`)
+	return text(at(admin, "tokens", "accessToken"))
+}
+
+const stateFields = `order { id state payment { state captured { amount } refunded { amount } nextActionUrl } lines { sku quantity fulfilled refunded } history { state reason tracking } allowedTransitions }`
+
+// place makes an order of 1 A and 2 B, or of other lines.
+func (s *orderShop) place(w *world, token, lines string) string {
+	s.t.Helper()
+	s.orders++
+	if lines == "" {
+		lines = `{"sku":"A","quantity":1},{"sku":"B","quantity":2}`
+	}
+	pay := ""
+	if token != "" {
+		pay = `,"paymentToken":"` + token + `"`
+	}
+	p := w.mutate(s.asEve, "placeOrder", "PlaceOrderInput", fmt.Sprintf(`{"idempotencyKey":"o%d","lines":[%s]%s}`, s.orders, lines, pay), stateFields)
+	return text(at(p, "order", "id"))
+}
+
+// payAndLeave asks for a payment and does not wait for its answer.
+func (s *orderShop) payAndLeave(id, token string) {
+	body := `{"query":"mutation { payOrder(input: {idempotencyKey: \"early\", orderId: \"` + id + `\", paymentToken: \"` + token + `\"}) { userErrors { code } } }"}`
+	ctx, cancel := context.WithTimeout(s.t.Context(), 20*time.Millisecond)
+	defer cancel()
+	r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/graphql", strings.NewReader(body))
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Authorization", "Bearer "+s.asEve)
+	s.handler.ServeHTTP(httptest.NewRecorder(), r)
+}
+
+func (s *orderShop) staff(field, input, id string) map[string]any {
+	s.t.Helper()
+	return s.mutate(s.asStaff, field, strings.ToUpper(field[:1])+field[1:]+"Input", `{"orderId":"`+id+`",`+input+`}`, stateFields)
+}
+
+func (s *orderShop) state(id string) string {
+	a := s.ask(s.asEve, `{ order(id: "`+id+`") { state payment { state } } }`, nil)
+	return text(at(a.Data, "order", "state")) + " " + text(at(a.Data, "order", "payment", "state"))
+}
+
+func (s *orderShop) until(id, want string) {
+	s.t.Helper()
+	s.eventually("order is "+want, func() (bool, string) { got := s.state(id); return got == want, got })
+}
+
+// in makes an order in a state.
+func (s *orderShop) in(state string) string {
+	s.t.Helper()
+	switch state {
+	case "RESERVED NONE":
+		return s.place(s.world, "", "")
+	case "REJECTED NONE":
+		return s.place(s.world, "", `{"sku":"A","quantity":1},{"sku":"B","quantity":9999}`)
+	case "PAYING PENDING":
+		id := s.place(s.world, "", "")
+		s.payAndLeave(id, payments.TokenUnavailable)
+		return id
+	case "PAYING REQUIRES_ACTION":
+		return s.place(s.world, payments.TokenRequiresAction, "")
+	case "RESERVED DECLINED":
+		return s.place(s.world, payments.TokenDecline, "")
+	case "CANCELLED NONE":
+		id := s.place(s.world, "", "")
+		s.mutate(s.asEve, "cancelOrder", "CancelOrderInput", `{"orderId":"`+id+`"}`, ``)
+		return id
+	case "EXPIRED NONE":
+		return s.place(s.hasty, "", "")
+	case "CANCELLED VOIDED": // paid when the units were another's
+		s.mutate(s.asStaff, "adjustStock", "AdjustStockInput", fmt.Sprintf(`{"idempotencyKey":"last%d","sku":"LAST","delta":1,"reason":"r"}`, s.orders), ``)
+		id := s.place(s.hasty, "", `{"sku":"LAST","quantity":1}`)
+		s.payAndLeave(id, payments.TokenSlow)
+		s.eventually("the unit is another's", func() (bool, string) {
+			got := s.state(s.place(s.world, "tok_ok", `{"sku":"LAST","quantity":1}`))
+			return strings.HasPrefix(got, "CONFIRMED"), got
+		})
+		return id
+	}
+	id := s.place(s.world, "tok_ok", "")
+	switch state {
+	case "CONFIRMED CAPTURED":
+	case "PARTIALLY_FULFILLED CAPTURED":
+		s.wantNoError(s.staff("fulfilOrder", `"idempotencyKey":"f0","lines":[{"sku":"A","quantity":1}],"tracking":"T-0"`, id))
+	case "FULFILLED CAPTURED":
+		s.wantNoError(s.staff("fulfilOrder", `"idempotencyKey":"f0"`, id))
+	case "CANCELLED REFUNDED":
+		s.wantNoError(s.staff("refundOrder", `"idempotencyKey":"r0"`, id))
+	case "CONFIRMED PARTIALLY_REFUNDED":
+		s.wantNoError(s.staff("refundOrder", `"idempotencyKey":"r0","lines":[{"sku":"B","quantity":1}],"restock":false`, id))
+	case "FULFILLED REFUNDED":
+		s.wantNoError(s.staff("fulfilOrder", `"idempotencyKey":"f0"`, id))
+		s.wantNoError(s.staff("refundOrder", `"idempotencyKey":"r0"`, id))
+	default:
+		s.t.Fatalf("no way to %s", state)
+	}
+	return id
+}
+
+// TestOrderTable is every state × every command through the API: what it is
+// answered with, and the state after it.
+func TestOrderTable(t *testing.T) {
+	s := newOrderShop(t)
+	const illegal = "ILLEGAL_TRANSITION "
+	table := []struct{ state, pay, cancel, fulfil, refund string }{
+		{"RESERVED NONE", "CONFIRMED CAPTURED", "CANCELLED NONE", illegal + "RESERVED NONE", illegal + "RESERVED NONE"},
+		{"RESERVED DECLINED", "CONFIRMED CAPTURED", "CANCELLED DECLINED", illegal + "RESERVED DECLINED", illegal + "RESERVED DECLINED"},
+		{"REJECTED NONE", illegal + "REJECTED NONE", illegal + "REJECTED NONE", illegal + "REJECTED NONE", illegal + "REJECTED NONE"},
+		{"PAYING PENDING", "IN_PROGRESS PAYING PENDING", "IN_PROGRESS PAYING PENDING", illegal + "PAYING PENDING", illegal + "PAYING PENDING"},
+		{"PAYING REQUIRES_ACTION", "CONFIRMED CAPTURED", "CANCELLED VOIDED", illegal + "PAYING REQUIRES_ACTION", illegal + "PAYING REQUIRES_ACTION"},
+		{"CANCELLED NONE", illegal + "CANCELLED NONE", "CANCELLED NONE", illegal + "CANCELLED NONE", illegal + "CANCELLED NONE"},
+		{"CANCELLED VOIDED", illegal + "CANCELLED VOIDED", "CANCELLED VOIDED", illegal + "CANCELLED VOIDED", illegal + "CANCELLED VOIDED"},
+		{"EXPIRED NONE", "HOLD_EXPIRED EXPIRED NONE", illegal + "EXPIRED NONE", illegal + "EXPIRED NONE", illegal + "EXPIRED NONE"},
+		{"CONFIRMED CAPTURED", illegal + "CONFIRMED CAPTURED", illegal + "CONFIRMED CAPTURED", "FULFILLED CAPTURED", "CANCELLED REFUNDED"},
+		{"CONFIRMED PARTIALLY_REFUNDED", illegal + "CONFIRMED PARTIALLY_REFUNDED", illegal + "CONFIRMED PARTIALLY_REFUNDED", "FULFILLED PARTIALLY_REFUNDED", "CANCELLED REFUNDED"},
+		{"PARTIALLY_FULFILLED CAPTURED", illegal + "PARTIALLY_FULFILLED CAPTURED", illegal + "PARTIALLY_FULFILLED CAPTURED", "FULFILLED CAPTURED", "FULFILLED REFUNDED"},
+		{"FULFILLED CAPTURED", illegal + "FULFILLED CAPTURED", illegal + "FULFILLED CAPTURED", illegal + "FULFILLED CAPTURED", "FULFILLED REFUNDED"},
+		{"FULFILLED REFUNDED", illegal + "FULFILLED REFUNDED", illegal + "FULFILLED REFUNDED", illegal + "FULFILLED REFUNDED", illegal + "FULFILLED REFUNDED"},
+		{"CANCELLED REFUNDED", illegal + "CANCELLED REFUNDED", illegal + "CANCELLED REFUNDED", illegal + "CANCELLED REFUNDED", illegal + "CANCELLED REFUNDED"},
+	}
+	for _, row := range table {
+		for _, c := range []struct {
+			name, want string
+			send       func(id string) map[string]any
+		}{
+			{"pay", row.pay, func(id string) map[string]any {
+				return s.mutate(s.asEve, "payOrder", "PayOrderInput", `{"idempotencyKey":"p9","orderId":"`+id+`","paymentToken":"tok_ok"}`, stateFields)
+			}},
+			{"cancel", row.cancel, func(id string) map[string]any {
+				return s.mutate(s.asEve, "cancelOrder", "CancelOrderInput", `{"orderId":"`+id+`"}`, stateFields)
+			}},
+			{"fulfil", row.fulfil, func(id string) map[string]any { return s.staff("fulfilOrder", `"idempotencyKey":"f9"`, id) }},
+			{"refund", row.refund, func(id string) map[string]any { return s.staff("refundOrder", `"idempotencyKey":"r9"`, id) }},
+		} {
+			t.Run(c.name+" when "+row.state, func(t *testing.T) {
+				s.t = t
+				id := s.in(row.state)
+				s.until(id, row.state)
+				p := c.send(id)
+				code, want, refused := "", c.want, strings.Count(c.want, " ") > 1
+				if refused {
+					code, want, _ = strings.Cut(c.want, " ")
+				}
+				if got := at(p, "userErrors", 0, "code"); refused && got != code || !refused && got != nil {
+					t.Errorf("%v, want %q", p, c.want)
+				}
+				s.until(id, want)
+			})
+		}
+	}
+}
+
+// TestOrderAfterPayment: parts, keys that come again, and what the order, the
+// stock and its history say of it.
+func TestOrderAfterPayment(t *testing.T) {
+	s := newOrderShop(t)
+	id := s.place(s.world, "tok_ok", `{"sku":"A","quantity":4},{"sku":"B","quantity":2}`)
+	first := `"idempotencyKey":"f1","lines":[{"sku":"A","quantity":3}],"tracking":"T-1"`
+	for range 2 { // the same again is the same
+		p := s.staff("fulfilOrder", first, id)
+		if text(at(p, "order", "lines", 0, "fulfilled")) != "3" || at(p, "order", "state") != "PARTIALLY_FULFILLED" || at(p, "order", "history", 4, "tracking") != "T-1" {
+			t.Fatalf("fulfilled: %v", p)
+		}
+	}
+	s.wantError(s.staff("fulfilOrder", `"idempotencyKey":"f1","lines":[{"sku":"A","quantity":1}]`, id), "IDEMPOTENCY_MISMATCH", "idempotencyKey")
+	s.wantError(s.staff("fulfilOrder", `"idempotencyKey":"f2","lines":[{"sku":"A","quantity":2}]`, id), "INVALID", "lines.0.quantity")
+	s.wantError(s.staff("fulfilOrder", `"idempotencyKey":"f2","lines":[{"sku":"C","quantity":1}]`, id), "INVALID", "lines.0.sku")
+	s.wantError(s.staff("refundOrder", `"idempotencyKey":"r1","lines":[]`, id), "INVALID", "lines")
+	for range 2 { // one A that never leaves, one that did
+		p := s.staff("refundOrder", `"idempotencyKey":"r1","lines":[{"sku":"A","quantity":2}],"reason":"too small"`, id)
+		if at(p, "order", "payment", "refunded", "amount") != "20.00" || at(p, "order", "payment", "state") != "PARTIALLY_REFUNDED" || text(at(p, "order", "lines", 0, "refunded")) != "2" || at(p, "order", "history", 5, "reason") != "refunded: too small" {
+			t.Fatalf("refunded: %v", p)
+		}
+	}
+	s.wantError(s.staff("refundOrder", `"idempotencyKey":"r2","lines":[{"sku":"A","quantity":3}]`, id), "INVALID", "lines.0.quantity")
+	p := s.staff("refundOrder", `"idempotencyKey":"r3","lines":[{"sku":"B","quantity":2}],"restock":false`, id)
+	if at(p, "order", "state") != "FULFILLED" || text(at(p, "order", "allowedTransitions")) != "[]" || at(p, "order", "payment", "captured", "amount") != "50.00" || at(p, "order", "payment", "refunded", "amount") != "30.00" {
+		t.Errorf("nothing left: %v", p)
+	}
+	a := s.ask("", `{ stock(skus: ["A", "B"]) { onHand available held committed unavailable } }`, nil)
+	if got := text(at(a.Data, "stock")); got != "[map[available:998 committed:0 held:0 onHand:998 unavailable:0] map[available:998 committed:0 held:0 onHand:1000 unavailable:2]]" {
+		t.Errorf("stock: %s", got)
+	}
+}
+
+// TestShopperActs: the order goes on when the shopper has agreed at the
+// provider and pays again with the same key; and is declined when not.
+func TestShopperActs(t *testing.T) {
+	s := newOrderShop(t)
+	for agree, want := range map[bool]string{true: "CONFIRMED CAPTURED", false: "RESERVED DECLINED"} {
+		id := s.in("RESERVED NONE")
+		pay := `{"idempotencyKey":"p","orderId":"` + id + `","paymentToken":"` + payments.TokenRequiresAction + `"}`
+		p := s.mutate(s.asEve, "payOrder", "PayOrderInput", pay, stateFields)
+		if at(p, "order", "payment", "nextActionUrl") == nil || at(p, "order", "state") != "PAYING" {
+			t.Fatalf("%v", p)
+		}
+		if err := s.bank.Act(t.Context(), id, 1, agree); err != nil {
+			t.Fatal(err)
+		}
+		s.mutate(s.asEve, "payOrder", "PayOrderInput", pay, stateFields)
+		s.until(id, want)
+	}
+}
