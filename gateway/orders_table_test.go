@@ -12,6 +12,7 @@ import (
 	"stampede/gateway/auth"
 	"stampede/internal/memstore"
 	"stampede/payments"
+	"stampede/proto/gen/paymentpb"
 )
 
 // orderShop is a shop in which orders are brought into every state.
@@ -23,12 +24,32 @@ type orderShop struct {
 	orders         int
 }
 
+// awayUntilTheEnd has no answer to TokenUnavailable before the test is over:
+// then the orders that wait for one come to rest.
+type awayUntilTheEnd struct {
+	payments.Provider
+	over chan struct{}
+}
+
+func (a *awayUntilTheEnd) Authorize(ctx context.Context, cmd *paymentpb.Authorize) (*paymentpb.AuthorizeReply, error) {
+	if cmd.GetToken() == payments.TokenUnavailable {
+		select {
+		case <-a.over:
+			return &paymentpb.AuthorizeReply{Status: paymentpb.AuthorizeReply_STATUS_DECLINED, Provider: "simulator", DeclineReason: "too late"}, nil
+		case <-ctx.Done():
+		}
+	}
+	return a.Provider.Authorize(ctx, cmd)
+}
+
 const hastyHold = 60 * time.Millisecond
 
 func newOrderShop(t *testing.T) *orderShop {
 	t.Helper()
 	bank := payments.NewSimulator(payments.WithSlowAnswers(400 * time.Millisecond))
-	w, accounts, open := realShopWith(t, memstore.New(), bank)
+	away := &awayUntilTheEnd{Provider: bank, over: make(chan struct{})}
+	w, accounts, open := realShopWith(t, memstore.New(), away)
+	t.Cleanup(func() { close(away.over) })
 	s := &orderShop{world: w, hasty: open(hastyHold), bank: bank}
 	s.asStaff = s.logIn(t, accounts)
 	eve := w.mutate("", "registerUser", "RegisterUserInput", `{"email":"eve@example.test","password":"a long password"}`, `tokens { accessToken }`)

@@ -13,9 +13,9 @@ const (
 	// TokenTimeout is approved, and the answer to the first question is lost.
 	TokenTimeout = "tok_timeout"
 	// TokenWebhookFirst is approved, and news of it come before the answer.
-	TokenWebhookFirst = "tok_webhook_first"
+	TokenWebhookFirst = "tok_webhook_first" //nolint:gosec // a name, not a credential
 	// TokenWebhookTwice is approved, and news of it come twice.
-	TokenWebhookTwice = "tok_webhook_twice"
+	TokenWebhookTwice = "tok_webhook_twice" //nolint:gosec // a name, not a credential
 )
 
 // Notify is told that there is news of an attempt. What the news is, it asks.

@@ -39,7 +39,7 @@ func (s *State) checkMoves() error {
 }
 
 func (s *State) checkStatusOfLines(left, gone int64) error {
-	bad := false
+	var bad bool
 	switch s.status {
 	case orderpb.Status_STATUS_CONFIRMED:
 		bad = gone != 0 || left == 0

@@ -55,8 +55,10 @@ func (f *stripeFlags) secretOf(flag, file, variable string) secret {
 func (f *stripeFlags) validate(wrong *faults, used bool) {
 	if !used {
 		for _, one := range []struct{ flag, value string }{
-			{"stripe-key-file", f.StripeKeyFile}, {"stripe-webhook-secret-file", f.StripeWebhookSecretFile},
-			{"stripe-return-url", f.StripeReturnURL}, {"stripe-api-url", f.StripeAPIURL},
+			{"stripe-key-file", f.StripeKeyFile},
+			{"stripe-webhook-secret-file", f.StripeWebhookSecretFile},
+			{"stripe-return-url", f.StripeReturnURL},
+			{"stripe-api-url", f.StripeAPIURL},
 		} {
 			if one.value != "" {
 				wrong.add(one.flag, "is for --payments stripe only")

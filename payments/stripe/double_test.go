@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -161,9 +162,12 @@ func (d *double) create(r *http.Request) recorded {
 
 func (d *double) refund(r *http.Request) recorded {
 	f := r.PostForm
-	var total, asked, amount int64
-	fmt.Sscan(f.Get("amount"), &asked)
-	fmt.Sscan(fmt.Sprint(d.intents[f.Get("payment_intent")]["amount"]), &amount)
+	var total int64
+	asked, err := strconv.ParseInt(f.Get("amount"), 10, 64)
+	amount, err2 := strconv.ParseInt(fmt.Sprint(d.intents[f.Get("payment_intent")]["amount"]), 10, 64)
+	if err != nil || err2 != nil {
+		d.t.Errorf("refund %v: %v, %v", f, err, err2)
+	}
 	for _, m := range d.refunds {
 		if m["payment_intent"] == f.Get("payment_intent") {
 			total += m["amount"].(int64)

@@ -50,6 +50,7 @@ func (p *Provider) notRefunded(ctx context.Context, cmd *paymentpb.Refund, err e
 	switch m {
 	case unknown:
 		return nil, unavailable(err)
+	case failed, refused:
 	case wrong:
 		return nil, fmt.Errorf("%w: refund %d of order %q was asked for otherwise: %w", payments.ErrInvalid, cmd.GetNumber(), cmd.GetOrderId(), err)
 	}

@@ -19,7 +19,7 @@ import (
 const notice = `{"id":"evt_1","object":"event","api_version":"2020-08-27","type":"payment_intent.amount_capturable_updated","data":{"object":{"id":"pi_1","object":"payment_intent","metadata":{"stampede_order":"ord_1","stampede_attempt":"2"}}}}`
 
 func TestWebhook(t *testing.T) {
-	with := func(old, new string) string { return strings.Replace(notice, old, new, 1) }
+	with := func(before, after string) string { return strings.Replace(notice, before, after, 1) }
 	tests := []struct {
 		name   string
 		body   string
