@@ -81,6 +81,7 @@ type brokerFlags struct {
 	Kafka            []string `placeholder:"HOST:PORT" sep:"," group:"Events" help:"Publish to this Kafka instead of the embedded broker; several brokers with commas."`
 	KafkaListen      string   `default:"127.0.0.1:9092" placeholder:"HOST:PORT" group:"Events" help:"Where the embedded broker listens. Port 0 picks a free one."`
 	KafkaReplication int      `default:"1" placeholder:"N" group:"Events" help:"Replicas of the topics that are made at start; 3 for a Kafka in production."`
+	KafkaCommands    bool     `group:"Events" help:"Take stock adjustments from the topic stampede.commands.v1. Whoever may write to it may change stock: set the broker's ACLs."`
 	EventsFormat     string   `default:"json" placeholder:"FORMAT" group:"Events" help:"How events are encoded: json or protobuf."`
 }
 
@@ -96,7 +97,6 @@ type laterFlags struct {
 	ClusterListen    string `hidden:""`
 	ClusterAdvertise string `hidden:""`
 	Roles            string `hidden:""`
-	KafkaCommands    string `hidden:""`
 }
 
 // secret never prints.
@@ -224,7 +224,6 @@ func (f *laterFlags) validate(wrong *faults) {
 		{"cluster-listen", f.ClusterListen, single},
 		{"cluster-advertise", f.ClusterAdvertise, single},
 		{"roles", f.Roles, "is not in this version: a node has every role; leave it out"},
-		{"kafka-commands", f.KafkaCommands, "is not in this version: commands come over HTTP; leave it out"},
 	} {
 		if one.value != "" {
 			wrong.add(one.flag, "%s", one.problem)

@@ -141,6 +141,9 @@ func (n *node) start(ctx context.Context) error {
 		return err
 	}
 	caller := n.startActors(store, journal)
+	if err := n.startCommands(caller); err != nil {
+		return err
+	}
 	accounts, keys, err := n.openAccounts(ctx, store, caller)
 	if err != nil {
 		return err
