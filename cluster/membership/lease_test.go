@@ -98,6 +98,34 @@ func TestRenewalsShowTheTable(t *testing.T) {
 	})
 }
 
+// TestLeaseWaitsForTheWatchers: a member that does not follow what it is told
+// does not stay fit.
+func TestLeaseWaitsForTheWatchers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var table memtable.Table
+		a := startOdd(t, "a", table.Connect(1), members.Answers)
+		goOn := make(chan struct{})
+		stop := a.Watch(func(v *members.View) {
+			if v.Find("b") != nil {
+				<-goOn
+			}
+		})
+		b := startOdd(t, "b", table.Connect(2), members.Answers)
+		defer b.Close()
+		time.Sleep(lease)
+		if a.Fit() == nil || a.acted.Load() == a.View().Version || b.Settled() == b.View().Version {
+			t.Errorf("while it hangs: fit %v, acts on %d of %d, settled %d", a.Fit(), a.acted.Load(), a.View().Version, b.Settled())
+		}
+		close(goOn)
+		time.Sleep(lease / 2)
+		if a.Fit() != nil || a.Settled() != a.View().Version {
+			t.Errorf("when it has gone on: fit %v, settled %d of %d", a.Fit(), a.Settled(), a.View().Version)
+		}
+		stop()
+		a.Close()
+	})
+}
+
 // TestWhoIsNotFitJudgesNobody: it may be the one that is wrong.
 func TestWhoIsNotFitJudgesNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -284,7 +284,7 @@ func (s *Service) keep() error {
 }
 
 // renewOnce renews the lease. It counts from when that was sent, and only after
-// the table that came with the answer has been learned.
+// the table that came with the answer has been learned, by the watchers too.
 func (s *Service) renewOnce(ctx context.Context, l members.Lease) (done bool, err error) {
 	sent := s.now()
 	l.Seen = s.acted.Load()
@@ -293,6 +293,9 @@ func (s *Service) renewOnce(ctx context.Context, l members.Lease) (done bool, er
 		return false, err
 	}
 	s.learn(c)
+	if err := s.tellAll(ctx); err != nil {
+		return false, err
+	}
 	s.counts.renewals.Add(1)
 	s.mu.Lock()
 	defer s.mu.Unlock()

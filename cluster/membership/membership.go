@@ -56,7 +56,7 @@ type Table interface {
 }
 
 // Probe looks whether the member's process is there, by a new connection that
-// shows who answers. It returns when ctx ends. It says members.Gone only if the
+// shows who answers if it can. It returns when ctx ends. It says members.Gone only if the
 // connection was refused, or a process with another ID answered: nothing must
 // stand between members that refuses connections in their name.
 type Probe func(ctx context.Context, m members.Member) members.Finding

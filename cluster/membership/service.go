@@ -6,6 +6,8 @@ import (
 	"encoding/base32"
 	"errors"
 	"fmt"
+	"log/slog"
+	"math"
 	mathrand "math/rand/v2"
 	"slices"
 	"strings"
@@ -181,15 +183,24 @@ func (s *Service) Settled() uint64 {
 	return s.observer.settled()
 }
 
+// Grace is how long after a version of the view is in the table no fit member
+// acts on an older one, by the clock of anyone: the lease and a tenth.
+func (s *Service) Grace() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.observer.lapse()
+}
+
 // Refresh has the table read at once: somebody says that it has changed.
 func (s *Service) Refresh() { s.refresh.now() }
 
 // Suspect says that a connection to the member failed. It is looked into at once,
 // by a probe, and only what that finds counts.
-func (s *Service) Suspect(id string, how members.Finding) {
-	if how == members.Answers || id == s.config.Self.ID {
+func (s *Service) Suspect(id string, why error) {
+	if id == s.config.Self.ID {
 		return
 	}
+	s.config.Logger.Debug("member suspected", slog.String("member", id), slog.Any("error", why))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.probe(id)
@@ -305,52 +316,84 @@ func (s *Service) await(ctx context.Context, what string, done func(*members.Con
 	}
 }
 
-// watcher is one function that is told of views; told is the version of the
-// newest, and belongs to the loop that calls.
+// watcher is one function that is told of views.
 type watcher struct {
 	tell func(*members.View)
+
+	// calling holds one value during a call.
+	calling chan struct{}
+	// told is the version of the newest view, or beyond all when it was stopped.
 	told uint64
 }
 
-// Watch calls f with the newest view, and with each newer one as it comes, in
-// order and never two at once; of several that come together only the newest. f
-// must return soon: others act on what this member is said to have Seen. After
-// stop no call begins.
+// hear tells of the view, and returns when the watcher knows it or a later one.
+func (w *watcher) hear(ctx context.Context, v *members.View) error {
+	select {
+	case w.calling <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-w.calling }()
+	if v.Version > w.told {
+		w.told = v.Version
+		w.tell(v)
+	}
+	return nil
+}
+
+// Watch calls f with the newest view before it returns, and then with each newer
+// one as it comes, in order and never two at once; of several that come together
+// only with the newest. A renewal counts only when all watchers have returned
+// from what it showed: so who acts on what f was told acts on nothing older
+// than a lease while Fit is nil, and f must return soon. When stop has returned
+// there are no more calls; f must not call it.
 func (s *Service) Watch(f func(*members.View)) (stop func()) {
+	w := &watcher{tell: f, calling: make(chan struct{}, 1)}
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	w := &watcher{tell: f}
 	s.watchers = append(s.watchers, w)
-	s.tell.now()
+	s.mu.Unlock()
+	_ = w.hear(s.ctx, s.View()) // fails only if the service has ended
 	return func() {
 		s.mu.Lock()
-		defer s.mu.Unlock()
 		s.watchers = slices.DeleteFunc(s.watchers, func(other *watcher) bool { return other == w })
+		s.mu.Unlock()
+		w.calling <- struct{}{}
+		w.told = math.MaxUint64
+		<-w.calling
 	}
 }
 
-// tellWatchers is the loop that calls the watchers.
+// tellWatchers is the loop that tells the watchers of what was read.
 func (s *Service) tellWatchers() {
 	for {
 		select {
 		case <-s.ctx.Done():
 			return
 		case <-s.tell:
+			_ = s.tellAll(s.ctx) // fails only at the end
 		}
-		s.mu.Lock()
-		v, told := s.view.Load(), slices.Clone(s.watchers)
-		s.mu.Unlock()
-		for _, w := range told {
-			s.mu.Lock()
-			watching := slices.Contains(s.watchers, w)
-			s.mu.Unlock()
-			if watching && w.told < v.Version {
-				w.told = v.Version
-				w.tell(v)
-			}
+	}
+}
+
+// tellAll returns when all watchers have been told of the newest view, or of
+// a later one. If that is news, the others soon hear of it by a renewal.
+func (s *Service) tellAll(ctx context.Context) error {
+	s.mu.Lock()
+	v, watchers := s.view.Load(), slices.Clone(s.watchers)
+	s.mu.Unlock()
+	for _, w := range watchers {
+		if err := w.hear(ctx, v); err != nil {
+			return fmt.Errorf("a watcher has not returned from an older view: %w", err)
 		}
-		if s.acted.Swap(v.Version) < v.Version {
-			s.renew.now() // the others may be waiting to hear of it
+	}
+	for {
+		acted := s.acted.Load()
+		if acted >= v.Version {
+			return nil
+		}
+		if s.acted.CompareAndSwap(acted, v.Version) {
+			s.renew.now()
+			return nil
 		}
 	}
 }

@@ -147,14 +147,7 @@ func startProcess(t *testing.T, table Table) *process {
 	s, err := Start(t.Context(), Config{
 		Self:  members.Member{ID: NewID(), Address: l.Addr().String(), Roles: []members.Role{members.Actors}},
 		Table: table, Logger: slog.New(slog.DiscardHandler),
-		Probe: func(ctx context.Context, m members.Member) members.Finding {
-			var dialer net.Dialer
-			conn, err := dialer.DialContext(ctx, "tcp", m.Address)
-			if err == nil {
-				err = conn.Close()
-			}
-			return FindingOf(err)
-		},
+		Probe: ProbeTCP,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -216,8 +209,8 @@ func TestOnMongoDB(t *testing.T) {
 	}
 	until("seeing each other", func() bool { return sees(a, 3) && sees(b, 3) && sees(c, 3) })
 	c.die()
-	a.Suspect(c.config.Self.ID, members.Gone)
-	b.Suspect(c.config.Self.ID, members.Gone)
+	a.Suspect(c.config.Self.ID, errBroken)
+	b.Suspect(c.config.Self.ID, errBroken)
 	took := until("going on without it", func() bool { return sees(a, 2) && sees(b, 2) })
 	t.Logf("after %s", took)
 	if took > lease*2/3 {

@@ -28,6 +28,9 @@ const (
 	tick = 5 * time.Millisecond
 )
 
+// errBroken is what the members' connections say.
+var errBroken = errors.New("connection reset by peer")
+
 type world struct {
 	t     *testing.T
 	dice  *rand.Rand
@@ -160,7 +163,7 @@ func (w *world) kill(n *node, noticed bool) {
 func (w *world) suspected(id string) {
 	for _, other := range w.living() {
 		if !other.frozen {
-			other.Suspect(id, members.Gone)
+			other.Suspect(id, errBroken)
 		}
 	}
 }
