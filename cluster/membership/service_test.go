@@ -176,7 +176,11 @@ func TestOnMongoDB(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { store.Close() })
+		t.Cleanup(func() {
+			if err := store.Close(); err != nil {
+				t.Error(err)
+			}
+		})
 		all = append(all, startProcess(t, store.Members()))
 	}
 	a, b, c := all[0], all[1], all[2]
