@@ -6,7 +6,6 @@ import (
 	"encoding/base32"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math"
 	mathrand "math/rand/v2"
 	"slices"
@@ -183,24 +182,15 @@ func (s *Service) Settled() uint64 {
 	return s.observer.settled()
 }
 
-// Grace is how long after a version of the view is in the table no fit member
-// acts on an older one, by the clock of anyone: the lease and a tenth.
-func (s *Service) Grace() time.Duration {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.observer.lapse()
-}
-
 // Refresh has the table read at once: somebody says that it has changed.
 func (s *Service) Refresh() { s.refresh.now() }
 
 // Suspect says that a connection to the member failed. It is looked into at once,
 // by a probe, and only what that finds counts.
-func (s *Service) Suspect(id string, why error) {
-	if id == s.config.Self.ID {
+func (s *Service) Suspect(id string, how members.Finding) {
+	if how == members.Answers || id == s.config.Self.ID {
 		return
 	}
-	s.config.Logger.Debug("member suspected", slog.String("member", id), slog.Any("error", why))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.probe(id)

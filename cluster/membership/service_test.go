@@ -213,8 +213,8 @@ func TestOnMongoDB(t *testing.T) {
 	}
 	until("seeing each other", func() bool { return sees(a, 3) && sees(b, 3) && sees(c, 3) })
 	c.die()
-	a.Suspect(c.config.Self.ID, errBroken)
-	b.Suspect(c.config.Self.ID, errBroken)
+	a.Suspect(c.config.Self.ID, members.Unreachable)
+	b.Suspect(c.config.Self.ID, members.Unreachable)
 	took := until("going on without it", func() bool { return sees(a, 2) && sees(b, 2) })
 	t.Logf("after %s", took)
 	if took > lease*2/3 {

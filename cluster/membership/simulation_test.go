@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"stampede/cluster/members"
 	"stampede/internal/memtable"
 )
 
@@ -181,7 +182,7 @@ func TestTheDeadAreEvictedInTime(t *testing.T) {
 		{"killed, of two", 2, func(w *world, n *node) { w.kill(n, true) }, 250 * time.Millisecond},
 		{"killed, one connection notices", 5, func(w *world, n *node) {
 			w.kill(n, false)
-			w.living()[2].Suspect(n.config.Self.ID, errBroken)
+			w.living()[2].Suspect(n.config.Self.ID, members.Unreachable)
 		}, 500 * time.Millisecond},
 		{"killed, nobody notices", 3, func(w *world, n *node) { w.kill(n, false) }, lease*2/3 + 500*time.Millisecond},
 		{"two of three killed", 3, func(w *world, n *node) {
@@ -229,8 +230,8 @@ func TestTwoThatCannotReachEachOther(t *testing.T) {
 			w := newWorld(t, rand.Uint64())
 			nodes := w.addAll(size)
 			w.separate(nodes[0], nodes[1], true)
-			nodes[0].Suspect(nodes[1].config.Self.ID, errBroken)
-			nodes[1].Suspect(nodes[0].config.Self.ID, errBroken)
+			nodes[0].Suspect(nodes[1].config.Self.ID, members.Unreachable)
+			nodes[1].Suspect(nodes[0].config.Self.ID, members.Unreachable)
 			w.run(5 * lease)
 			if !w.agree(nodes) {
 				t.Errorf("of %d: %+v", size, w.truth())

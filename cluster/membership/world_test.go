@@ -28,9 +28,6 @@ const (
 	tick = 5 * time.Millisecond
 )
 
-// errBroken is what the members' connections say.
-var errBroken = errors.New("connection reset by peer")
-
 type world struct {
 	t     *testing.T
 	dice  *rand.Rand
@@ -163,7 +160,7 @@ func (w *world) kill(n *node, noticed bool) {
 func (w *world) suspected(id string) {
 	for _, other := range w.living() {
 		if !other.frozen {
-			other.Suspect(id, errBroken)
+			other.Suspect(id, members.Unreachable)
 		}
 	}
 }

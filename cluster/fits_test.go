@@ -1,8 +1,0 @@
-package cluster_test
-
-import (
-	"stampede/cluster"
-	"stampede/cluster/membership"
-)
-
-var _ cluster.Membership = (*membership.Service)(nil)
