@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -265,5 +266,43 @@ func TestShopperActs(t *testing.T) {
 		}
 		s.mutate(s.asEve, "payOrder", "PayOrderInput", pay, stateFields)
 		s.until(id, want)
+	}
+}
+
+// TestCancelRacingPayAndFulfil: whichever comes first, the others know it.
+func TestCancelRacingPayAndFulfil(t *testing.T) {
+	s := newOrderShop(t)
+	const rounds = 40
+	for i := range rounds {
+		id := s.in("RESERVED NONE")
+		commands := []func(){
+			func() { s.mutate(s.asEve, "payOrder", "PayOrderInput", `{"idempotencyKey":"p","orderId":"`+id+`","paymentToken":"tok_ok"}`, ``) },
+			func() { s.mutate(s.asEve, "cancelOrder", "CancelOrderInput", `{"orderId":"`+id+`"}`, ``) },
+			func() { s.staff("fulfilOrder", `"idempotencyKey":"f"`, id) },
+		}
+		var racing sync.WaitGroup
+		for k := range commands {
+			racing.Go(commands[(i+k)%len(commands)])
+		}
+		racing.Wait()
+		s.eventually("the order is at rest", func() (bool, string) {
+			got := s.state(id)
+			return got == "CANCELLED NONE" || got == "CONFIRMED CAPTURED" || got == "FULFILLED CAPTURED", got
+		})
+	}
+	a := s.ask("", `{ stock(skus: ["A"]) { onHand available held committed unavailable } }`, nil)
+	sold := 1000 - int(at(a.Data, "stock", 0, "available").(float64))
+	gone := 1000 - int(at(a.Data, "stock", 0, "onHand").(float64))
+	confirmed, fulfilled := 0, 0
+	for n := 1; n <= rounds; n++ {
+		switch p := s.mutate(s.asEve, "placeOrder", "PlaceOrderInput", fmt.Sprintf(`{"idempotencyKey":"o%d","lines":[{"sku":"A","quantity":1},{"sku":"B","quantity":2}]}`, n), `order { state }`); at(p, "order", "state") {
+		case "CONFIRMED":
+			confirmed++
+		case "FULFILLED":
+			fulfilled++
+		}
+	}
+	if sold != confirmed+fulfilled || gone != fulfilled || text(at(a.Data, "stock", 0, "held")) != "0" {
+		t.Errorf("%d sold and %d gone of %d confirmed and %d fulfilled: %s", sold, gone, confirmed, fulfilled, a.text)
 	}
 }

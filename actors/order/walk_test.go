@@ -385,6 +385,11 @@ func TestRestartAnywhere(t *testing.T) {
 		{"declined and paid again", "decline", plenty, &orderpb.Pay{Actor: customer, IdempotencyKey: "p", PaymentToken: "ok"}, orderpb.Status_STATUS_CONFIRMED},
 		{"acting and paid otherwise", "act", plenty, &orderpb.Pay{Actor: customer, IdempotencyKey: "p", PaymentToken: "ok"}, orderpb.Status_STATUS_CONFIRMED},
 		{"acting and cancelled", "act", plenty, &orderpb.Cancel{Actor: customer}, orderpb.Status_STATUS_CANCELLED},
+		{"fulfilled in part", "ok", plenty, &orderpb.Fulfil{Actor: clerk, IdempotencyKey: "f", Lines: []*orderpb.LineQuantity{{Sku: "A", Quantity: 1}}}, orderpb.Status_STATUS_PARTIALLY_FULFILLED},
+		{"fulfilled", "ok", plenty, &orderpb.Fulfil{Actor: clerk, IdempotencyKey: "f"}, orderpb.Status_STATUS_FULFILLED},
+		{"refunded in part", "ok", plenty, &orderpb.Refund{Actor: clerk, IdempotencyKey: "r", Restock: true, Lines: []*orderpb.LineQuantity{{Sku: "B", Quantity: 1}}}, orderpb.Status_STATUS_CONFIRMED},
+		{"refunded", "ok", plenty, &orderpb.Refund{Actor: clerk, IdempotencyKey: "r"}, orderpb.Status_STATUS_CANCELLED},
+		{"confirmed and not captured", "broken", plenty, nil, orderpb.Status_STATUS_CANCELLED},
 		{"cancelled", "", plenty, &orderpb.Cancel{Actor: customer}, orderpb.Status_STATUS_CANCELLED},
 		{"rejected", "ok", map[string]int64{"A": 5, "B": 1}, nil, orderpb.Status_STATUS_REJECTED},
 	}
