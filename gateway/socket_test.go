@@ -117,7 +117,9 @@ func inHall(t *testing.T, streams httpapi.StreamLimits, do func(t *testing.T, h 
 			t.Error(err)
 		}
 		_ = h.server.Close()
-		<-served
+		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
 		synctest.Wait()
 		if after := runtime.NumGoroutine(); after > before {
 			stacks := make([]byte, 1<<16)
@@ -132,22 +134,29 @@ type client struct {
 	conn *websocket.Conn
 }
 
-func (h *hall) dial(header http.Header, protocols ...string) (*websocket.Conn, *http.Response, error) {
+// dial opens a socket, or returns with which status and delay it was refused.
+func (h *hall) dial(header http.Header, protocols ...string) (conn *websocket.Conn, status int, retryAfter string) {
+	h.t.Helper()
 	transport := &http.Transport{DialContext: h.pipes.dial, DisableKeepAlives: true}
 	conn, res, err := websocket.Dial(h.t.Context(), "ws://stampede.test/graphql", &websocket.DialOptions{
 		HTTPClient: &http.Client{Transport: transport}, HTTPHeader: header, Subprotocols: protocols,
 	})
-	if conn != nil {
+	if err == nil {
 		h.conns = append(h.conns, conn)
+	} else if res == nil {
+		h.t.Fatal(err)
 	}
-	return conn, res, err
+	if res.Body != nil { // there is none when the socket is open
+		defer res.Body.Close()
+	}
+	return conn, res.StatusCode, res.Header.Get("Retry-After")
 }
 
 func (h *hall) connect() *client {
 	h.t.Helper()
-	conn, _, err := h.dial(nil, "graphql-transport-ws")
-	if err != nil {
-		h.t.Fatal(err)
+	conn, status, _ := h.dial(nil, "graphql-transport-ws")
+	if conn == nil {
+		h.t.Fatalf("refused with %d", status)
 	}
 	return &client{h.t, conn}
 }
@@ -299,10 +308,7 @@ func subscribeTo(id string) string {
 func TestSocketSubprotocol(t *testing.T) {
 	for _, protocols := range [][]string{nil, {"graphql-ws"}} {
 		inHall(t, httpapi.StreamLimits{}, func(t *testing.T, h *hall) {
-			conn, _, err := h.dial(nil, protocols...)
-			if err != nil {
-				t.Fatal(err)
-			}
+			conn, _, _ := h.dial(nil, protocols...)
 			(&client{t, conn}).closes(4406, "graphql-transport-ws")
 		})
 	}
@@ -319,9 +325,9 @@ func TestSocketOrigins(t *testing.T) {
 			if origin != "" {
 				header.Set("Origin", origin)
 			}
-			_, res, err := h.dial(header, "graphql-transport-ws")
-			if (err == nil) != allowed || !allowed && res.StatusCode != http.StatusForbidden {
-				t.Errorf("origin %q: %v", origin, err)
+			conn, status, _ := h.dial(header, "graphql-transport-ws")
+			if (conn != nil) != allowed || !allowed && status != http.StatusForbidden {
+				t.Errorf("origin %q: %d", origin, status)
 			}
 		})
 	}
@@ -506,8 +512,8 @@ func TestSocketBounds(t *testing.T) {
 		c.subscribe("3", levels)
 		c.wants(level("3", 5, 1))
 		h.signedIn("")
-		if _, res, err := h.dial(nil, "graphql-transport-ws"); err == nil || res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Retry-After") == "" {
-			t.Errorf("a third socket of one address: %v", err)
+		if conn, status, after := h.dial(nil, "graphql-transport-ws"); conn != nil || status != http.StatusServiceUnavailable || after == "" {
+			t.Errorf("a third socket of one address: %d", status)
 		}
 	})
 }
@@ -530,8 +536,8 @@ func TestSocketsDrain(t *testing.T) {
 		if err := <-drained; err != nil {
 			t.Error(err)
 		}
-		if _, res, err := h.dial(nil, "graphql-transport-ws"); err == nil || res.StatusCode != http.StatusServiceUnavailable {
-			t.Errorf("a socket on a node that is leaving: %v", err)
+		if conn, status, _ := h.dial(nil, "graphql-transport-ws"); conn != nil || status != http.StatusServiceUnavailable {
+			t.Errorf("a socket on a node that is leaving: %d", status)
 		}
 		if a := h.ask("", `{ stock(skus: ["A"]) { available } }`, nil); a.status != http.StatusOK {
 			t.Errorf("a query meanwhile: %s", a.text)
@@ -540,7 +546,7 @@ func TestSocketsDrain(t *testing.T) {
 }
 
 // listen opens an event stream.
-func (h *hall) listen(ctx context.Context, method, target, token, body string) *http.Response {
+func (h *hall) listen(ctx context.Context, method, target, token, body string) (stream io.ReadCloser, contentType string) {
 	h.t.Helper()
 	r, err := http.NewRequestWithContext(ctx, method, "http://stampede.test"+target, strings.NewReader(body))
 	if err != nil {
@@ -555,7 +561,7 @@ func (h *hall) listen(ctx context.Context, method, target, token, body string) *
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	return res
+	return res.Body, res.Header.Get("Content-Type")
 }
 
 // Server-sent events: the present state, changes, heartbeats; a stream ends
@@ -575,7 +581,8 @@ func TestEventStreams(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inHall(t, httpapi.StreamLimits{}, func(t *testing.T, h *hall) {
 				h.room.stock("A", 1, 5)
-				res := h.listen(t.Context(), c.method, c.target, c.token, c.body)
+				stream, contentType := h.listen(t.Context(), c.method, c.target, c.token, c.body)
+				defer stream.Close()
 				go func() {
 					time.Sleep(10 * time.Second)
 					h.room.stock("A", 2, 4)
@@ -584,29 +591,31 @@ func TestEventStreams(t *testing.T) {
 						c.end(h)
 					}
 				}()
-				text, err := io.ReadAll(res.Body)
-				if got := string(text); got != c.want || err != nil || res.Header.Get("Content-Type") != "text/event-stream; charset=utf-8" {
-					t.Errorf("%v %s\n%q\nwant\n%q", err, res.Header.Get("Content-Type"), got, c.want)
+				text, err := io.ReadAll(stream)
+				if got := string(text); got != c.want || err != nil || contentType != "text/event-stream; charset=utf-8" {
+					t.Errorf("%v %s\n%q\nwant\n%q", err, contentType, got, c.want)
 				}
 				time.Sleep(time.Minute)
 			})
 		})
 	}
 	inHall(t, httpapi.StreamLimits{}, func(t *testing.T, h *hall) {
-		res := h.listen(t.Context(), "GET", "/graphql?query=mutation+%7B+logOut%28input%3A+%7BrefreshToken%3A+%22t%22%7D%29+%7B+userErrors+%7B+code+%7D+%7D+%7D", "", "")
-		text, _ := io.ReadAll(res.Body)
+		stream, _ := h.listen(t.Context(), "GET", "/graphql?query=mutation+%7B+logOut%28input%3A+%7BrefreshToken%3A+%22t%22%7D%29+%7B+userErrors+%7B+code+%7D+%7D+%7D", "", "")
+		text, _ := io.ReadAll(stream)
+		_ = stream.Close()
 		if !strings.Contains(string(text), "BAD_REQUEST") || len(h.accounts.called) > 0 {
 			t.Errorf("a mutation by GET: %s", text)
 		}
 		// A client that goes frees what it had.
 		h.room.stock("A", 1, 5)
 		ctx, cancel := context.WithCancel(t.Context())
-		res = h.listen(ctx, "POST", "/graphql", "", posted)
+		stream, _ = h.listen(ctx, "POST", "/graphql", "", posted)
+		defer stream.Close()
 		if _, topics := h.gateway.Listening(); topics != 1 {
 			t.Errorf("%d topics", topics)
 		}
 		cancel()
-		_, _ = io.Copy(io.Discard, res.Body)
+		_, _ = io.Copy(io.Discard, stream)
 	})
 }
 

@@ -157,7 +157,7 @@ func TestListeners(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			defer conn.CloseNow()
+			defer func() { _ = conn.CloseNow() }()
 			for {
 				_, text, err := conn.Read(ctx)
 				if err != nil {
@@ -204,7 +204,7 @@ func TestListeners(t *testing.T) {
 
 // listenTo subscribes and reads the present state.
 func listenTo(ctx context.Context, url string) (*websocket.Conn, error) {
-	conn, _, err := websocket.Dial(ctx, url, &websocket.DialOptions{Subprotocols: []string{"graphql-transport-ws"}})
+	conn, _, err := websocket.Dial(ctx, url, &websocket.DialOptions{Subprotocols: []string{"graphql-transport-ws"}}) //nolint:bodyclose // an open socket's is nil
 	if err != nil {
 		return nil, err
 	}

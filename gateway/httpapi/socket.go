@@ -39,10 +39,10 @@ const (
 type socket struct {
 	h       *Handler
 	conn    *websocket.Conn
-	id      string        // request id of the handshake
-	address string        // whose budget is used by those who are not signed in
-	who     *http.Request // the headers that say who it is
-	ctx     context.Context
+	id      string          // request id of the handshake
+	address string          // whose budget is used by those who are not signed in
+	who     *http.Request   // the headers that say who it is
+	ctx     context.Context //nolint:containedctx // ends with the socket
 	cancel  context.CancelFunc
 	working sync.WaitGroup // tasks' goroutines
 	writing sync.Mutex
@@ -120,7 +120,7 @@ func (h *Handler) socket(w http.ResponseWriter, r *http.Request, id string) {
 		return
 	}
 	conn, err := websocket.Accept(smallBuffers{w, s}, r, &websocket.AcceptOptions{Subprotocols: []string{subprotocol}, InsecureSkipVerify: true}) // the origin was checked
-	if err != nil {                                                                                                                            // the client was told what is wrong with its handshake
+	if err != nil {                                                                                                                               // the client was told what is wrong with its handshake
 		s.cancel()
 		h.streams.exit(s)
 		return
@@ -130,7 +130,7 @@ func (h *Handler) socket(w http.ResponseWriter, r *http.Request, id string) {
 	s.conn = conn
 	s.timer = time.AfterFunc(h.limits.Streams.InitFor, s.tick)
 	s.mu.Unlock()
-	go s.run()
+	go s.run() //nolint:gosec // it outlives its request
 }
 
 // run reads until the socket ends.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"runtime"
 	"sync"
@@ -19,7 +18,7 @@ import (
 	"stampede/proto/gen/commonpb"
 )
 
-var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+var quiet = slog.New(slog.DiscardHandler)
 
 // actors are fake ones whose state is a version, told as minor units; 0: there
 // is no such thing. They understand Watch as the runtime does.

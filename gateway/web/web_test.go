@@ -27,6 +27,7 @@ func TestPages(t *testing.T) {
 		{"storefront", "GET", "/", store, 200, "text/html", "storefront.js"},
 		{"console", "GET", "/console", console, 200, "text/html", "console.js"},
 		{"script", "GET", "/assets/api.js", store, 200, "text/javascript", "export async function call"},
+		{"live levels", "GET", "/assets/live.js", store, 200, "text/javascript", "graphql-transport-ws"},
 		{"style", "GET", "/assets/style.css", store, 200, "text/css", ":root"},
 		{"unknown asset", "GET", "/assets/nothing.js", store, 404, "text/plain", "not found"},
 		{"not a way to the other page", "GET", "/assets/console.html", store, 404, "text/plain", "not found"},

@@ -1,9 +1,11 @@
 // The storefront: products with their stock as it is now, placing an order (which holds the units), paying or cancelling it before the hold ends.
 import { $, call, el, errors, money, retrying, signedIn, signIn, signOut, toast } from "./api.js";
+import { liveLevels } from "./live.js";
 
 const orderFields = `id number state version placedAt expiresAt total { amount currency } lines { sku name quantity } payment { state } rejection { message }`;
 const shown = new Map(); // SKU → the elements of its card that change
 const own = new Map(); // order id → the order as last seen: lists lag the orders themselves by a moment
+const live = liveLevels((level) => shown.get(level.sku)?.(level.available));
 let cursor = null, search = "";
 
 async function loadProducts(reset) {
@@ -12,6 +14,7 @@ async function loadProducts(reset) {
     edges { node { id name description imageUrl variants { sku name price { amount currency } stock { available } } } } pageInfo { hasNextPage endCursor } } }`,
     { after: cursor, search: search || null });
   for (const { node } of data.products.edges) $("#products").append(card(node));
+  live.watch([...shown.keys()]);
   cursor = data.products.pageInfo.endCursor;
   $("#more").hidden = !data.products.pageInfo.hasNextPage;
   $("#empty").hidden = $("#products").childElementCount > 0;
@@ -101,7 +104,7 @@ function countdown() {
 
 async function stock() {
   const skus = [...shown.keys()].slice(0, 100);
-  if (!skus.length) return;
+  if (live.on || !skus.length) return; // it is pushed
   const data = await call("query($skus: [String!]!) { stock(skus: $skus) { sku available } }", { skus });
   for (const level of data.stock) if (level) shown.get(level.sku)?.(level.available);
 }
