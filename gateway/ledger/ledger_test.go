@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"stampede/actors/entity"
+	"stampede/events/cloudevents"
 	"stampede/gateway/ledger"
 	"stampede/internal/memstore"
 	"stampede/proto/gen/journalpb"
@@ -209,28 +210,54 @@ func TestCorrupt(t *testing.T) {
 	}
 }
 
+// Every event is called what it is called on the topic of stock events.
 func TestNames(t *testing.T) {
+	mapper := cloudevents.NewMapper(cloudevents.JSON, "")
+	fields := (&skupb.Event{}).ProtoReflect().Descriptor().Oneofs().ByName("event").Fields()
+	for i := range fields.Len() {
+		e := &skupb.Event{AtMs: 1, After: &skupb.Stock{}}
+		e.ProtoReflect().Set(fields.Get(i), e.ProtoReflect().NewField(fields.Get(i)))
+		h := newHistory()
+		h.commit(t, e)
+		messages, err := mapper.Map(nil, h.disk.Stream("sku/" + name)[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := ""
+		for _, header := range messages[0].Headers {
+			if header.Key == "ce_type" {
+				want = header.Value
+			}
+		}
+		if got := (&ledger.Entry{Event: e}).Type(); got != want || got == "" {
+			t.Errorf("%s is %q in the ledger and %q on the topic", fields.Get(i).Name(), got, want)
+		}
+	}
+	if got := (&ledger.Entry{Event: &skupb.Event{}}).Type(); got != "" {
+		t.Errorf("nothing is %q", got)
+	}
+}
+
+func TestReferences(t *testing.T) {
 	for _, c := range []struct {
-		event               *skupb.Event
-		wantType, reference string
+		event *skupb.Event
+		want  string
 	}{
-		{&skupb.Event{Event: &skupb.Event_Configured{Configured: &skupb.Configured{ProductId: "p"}}}, "SkuConfigured", ""},
-		{&skupb.Event{Event: &skupb.Event_Unconfigured{Unconfigured: &skupb.Unconfigured{}}}, "SkuConfigured", ""},
-		{&skupb.Event{Event: &skupb.Event_Adjusted{Adjusted: &skupb.Adjusted{Reason: "delivery"}}}, "StockAdjusted", "delivery"},
-		{&skupb.Event{Event: &skupb.Event_MarkedUnavailable{MarkedUnavailable: &skupb.MarkedUnavailable{Reason: "wet"}}}, "StockAdjusted", "wet"},
-		{&skupb.Event{Event: &skupb.Event_Reserved{Reserved: &skupb.Reserved{OrderId: "o"}}}, "StockReserved", "o"},
-		{&skupb.Event{Event: &skupb.Event_Released{Released: &skupb.Released{OrderId: "o"}}}, "ReservationReleased", "o"},
-		{&skupb.Event{Event: &skupb.Event_ReleaseRemembered{ReleaseRemembered: &skupb.ReleaseRemembered{OrderId: "o"}}}, "ReservationReleased", "o"},
-		{&skupb.Event{Event: &skupb.Event_Expired{Expired: &skupb.Expired{OrderId: "o"}}}, "ReservationExpired", "o"},
-		{&skupb.Event{Event: &skupb.Event_Confirmed{Confirmed: &skupb.Confirmed{OrderId: "o"}}}, "ReservationConfirmed", "o"},
-		{&skupb.Event{Event: &skupb.Event_Shortfall{Shortfall: &skupb.Shortfall{Reason: "count"}}}, "StockShortfall", "count"},
-		{&skupb.Event{Event: &skupb.Event_Depleted{Depleted: &skupb.Depleted{}}}, "StockDepleted", ""},
-		{&skupb.Event{Event: &skupb.Event_Replenished{Replenished: &skupb.Replenished{}}}, "StockReplenished", ""},
-		{&skupb.Event{}, "", ""},
+		{&skupb.Event{Event: &skupb.Event_Configured{Configured: &skupb.Configured{ProductId: "p"}}}, ""},
+		{&skupb.Event{Event: &skupb.Event_Adjusted{Adjusted: &skupb.Adjusted{Reason: "delivery"}}}, "delivery"},
+		{&skupb.Event{Event: &skupb.Event_MarkedUnavailable{MarkedUnavailable: &skupb.MarkedUnavailable{Reason: "wet"}}}, "wet"},
+		{&skupb.Event{Event: &skupb.Event_Reserved{Reserved: &skupb.Reserved{OrderId: "o"}}}, "o"},
+		{&skupb.Event{Event: &skupb.Event_Released{Released: &skupb.Released{OrderId: "o"}}}, "o"},
+		{&skupb.Event{Event: &skupb.Event_ReleaseRemembered{ReleaseRemembered: &skupb.ReleaseRemembered{OrderId: "o"}}}, "o"},
+		{&skupb.Event{Event: &skupb.Event_Expired{Expired: &skupb.Expired{OrderId: "o"}}}, "o"},
+		{&skupb.Event{Event: &skupb.Event_Confirmed{Confirmed: &skupb.Confirmed{OrderId: "o"}}}, "o"},
+		{&skupb.Event{Event: &skupb.Event_Returned{Returned: &skupb.Returned{OrderId: "o"}}}, "o"},
+		{&skupb.Event{Event: &skupb.Event_Shortfall{Shortfall: &skupb.Shortfall{Reason: "count"}}}, "count"},
+		{&skupb.Event{Event: &skupb.Event_Depleted{Depleted: &skupb.Depleted{}}}, ""},
+		{&skupb.Event{}, ""},
 	} {
-		e := ledger.Entry{Event: c.event}
-		if e.Type() != c.wantType || e.Reference() != c.reference {
-			t.Errorf("%v: %q, %q", c.event, e.Type(), e.Reference())
+		if got := (&ledger.Entry{Event: c.event}).Reference(); got != c.want {
+			t.Errorf("%v: %q", c.event, got)
 		}
 	}
 }

@@ -21,8 +21,10 @@ func (e *Entry) Type() string {
 		return "Stock" + name
 	case "Released", "ReleaseRemembered":
 		return "ReservationReleased"
-	case "Expired", "Confirmed":
+	case "Expired", "Confirmed", "Fulfilled", "Returned":
 		return "Reservation" + name
+	case "SaleConfigured", "SaleClosed", "SaleReported":
+		return "Sku" + name
 	}
 	return name
 }

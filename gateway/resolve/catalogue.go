@@ -80,6 +80,7 @@ type shelved struct {
 	version uint64
 	sortMs  int64
 	product *graph.Product
+	cursor  string
 	// text is what it is found by, see search.go.
 	text string
 	size int
@@ -96,7 +97,7 @@ func newCatalogue(v Views, clock func() time.Time, l *slog.Logger) *catalogue {
 
 func shelve(p *productpb.Product, version uint64) *shelved {
 	return &shelved{
-		version: version, sortMs: p.CreatedAtMs, product: productOf(p), text: searchText(p), size: proto.Size(p),
+		version: version, sortMs: p.CreatedAtMs, product: productOf(p), cursor: cursorOf(p.CreatedAtMs, p.Id), text: searchText(p), size: proto.Size(p),
 	}
 }
 

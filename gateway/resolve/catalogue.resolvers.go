@@ -114,6 +114,7 @@ func (r *queryResolver) Products(ctx context.Context, first *int32, after *strin
 	if err != nil {
 		return nil, err
 	}
+	ScopeOf(ctx).listed.Store(true)
 	return r.products(ctx, v, p, words)
 }
 
@@ -143,6 +144,11 @@ func (r *queryResolver) StockAt(ctx context.Context, sku string, version *int32,
 }
 
 func (r *variantResolver) Stock(ctx context.Context, obj *graph.Variant) (*graph.StockLevel, error) {
+	if ScopeOf(ctx).listed.Load() {
+		if level := r.shown.fresh(obj.Sku); level != nil {
+			return levelOf(level), nil
+		}
+	}
 	level, err := r.loaders(ctx).levels.Load(ctx, obj.Sku)
 	if err != nil {
 		return nil, err

@@ -44,7 +44,7 @@ func (r *Resolver) products(ctx context.Context, v Viewer, p place, words []stri
 	page, more := shelf.find(p, words, v.IsStaff())
 	edges := make([]graph.ProductEdge, len(page))
 	for i, item := range page {
-		edges[i] = graph.ProductEdge{Cursor: cursorOf(item.sortMs, item.product.ID), Node: *item.product}
+		edges[i] = graph.ProductEdge{Cursor: item.cursor, Node: *item.product}
 	}
 	return productConnection(p, more, edges), nil
 }
@@ -93,6 +93,7 @@ func (r *Resolver) changeStock(ctx context.Context, sku string, cmd proto.Messag
 		return &graph.StockPayload{UserErrors: bad}, nil
 	}
 	reply, err := call[*skupb.StockReply](ctx, r.Caller, kindSKU, sku, cmd)
+	r.shown.forget(sku)
 	if err != nil {
 		userErrors, err := later(err)
 		return &graph.StockPayload{UserErrors: userErrors}, err

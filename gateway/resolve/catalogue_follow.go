@@ -127,7 +127,7 @@ func shelvedOf(row persistence.Row, have *shelf) (*shelved, error) {
 		return nil, fmt.Errorf("read view %s/%s: %w", row.Kind, row.ID, err)
 	}
 	item := shelve(p, row.Version)
-	item.sortMs = row.SortMs
+	item.sortMs, item.cursor = row.SortMs, cursorOf(row.SortMs, row.ID)
 	return item, nil
 }
 

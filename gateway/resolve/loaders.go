@@ -47,6 +47,10 @@ func (r *Resolver) loaders(ctx context.Context) *loaders {
 // fetchLevels asks the SKUs' actors; nil for a SKU that no product has.
 func (r *Resolver) fetchLevels(ctx context.Context, skus []string) ([]*skupb.Level, []error) {
 	levels, errs := make([]*skupb.Level, len(skus)), make([]error, len(skus))
+	if len(skus) == 1 {
+		levels[0], errs[0] = r.level(ctx, skus[0])
+		return levels, errs
+	}
 	var group errgroup.Group
 	group.SetLimit(askedAtOnce)
 	for i, sku := range skus {
@@ -65,11 +69,15 @@ func (r *Resolver) fetchLevels(ctx context.Context, skus []string) ([]*skupb.Lev
 // time that it is of; of one that the view does not know and that will not
 // answer later either, nothing.
 func (r *Resolver) fetchShownLevels(ctx context.Context, skus []string) ([]*skupb.Level, []error) {
+	askedAt := r.Clock()
 	levels, errs := r.fetchLevels(ctx, skus)
 	var silent []string
 	for i, err := range errs {
-		if err != nil {
+		switch {
+		case err != nil:
 			silent = append(silent, skus[i])
+		case levels[i] != nil:
+			r.shown.put(skus[i], levels[i], askedAt)
 		}
 	}
 	if silent == nil {

@@ -78,9 +78,10 @@ type Resolver struct {
 	catalogue *catalogue
 	addresses *auth.Addresses
 	ledger    *ledger.Ledger
+	shown     *shownLevels
 }
 
 // New makes the root resolver.
 func New(c Config) *Resolver {
-	return &Resolver{Config: c, catalogue: newCatalogue(c.Views, c.Clock, c.Logger), ledger: ledger.New(c.Journal), addresses: auth.NewAddresses()}
+	return &Resolver{Config: c, catalogue: newCatalogue(c.Views, c.Clock, c.Logger), ledger: ledger.New(c.Journal), shown: newShownLevels(c.Clock), addresses: auth.NewAddresses()}
 }

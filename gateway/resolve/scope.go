@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/99designs/gqlgen/graphql"
@@ -73,6 +74,9 @@ type Scope struct {
 	// fault is why it is not known who asks although something was sent to say
 	// so; nil when that is good or nothing was sent.
 	fault error
+
+	// listed: the request lists products, whose stock may be a moment old.
+	listed atomic.Bool
 
 	loadersOnce sync.Once
 	loaders     *loaders
