@@ -58,7 +58,7 @@ func contenders(b *testing.B) []contender {
 		b.Fatal(err)
 	}
 	g, err := gateway.New(withLogger(gateway.Config{
-		Caller: instantCaller{}, Views: &fakeViews{}, Accounts: &fakeAccounts{}, Journal: memstore.New(), Tokens: fakeTokens{}, Keys: fakeTokens{},
+		Caller: instantCaller{}, Views: &fakeViews{}, Accounts: &fakeAccounts{}, Journal: memstore.New(), Cluster: aCluster{}, Tokens: fakeTokens{}, Keys: fakeTokens{},
 		HoldFor: time.Minute, Clock: time.Now, Limits: gateway.Limits{HTTP: httpapi.Limits{RatePerSecond: -1}},
 	}))
 	if err != nil {

@@ -37,6 +37,8 @@ type Config struct {
 	Accounts resolve.Accounts
 	// Journal is what a SKU's past is read from.
 	Journal resolve.Journal
+	// Cluster is what operators see of it.
+	Cluster resolve.Cluster
 	Tokens  Tokens
 	Keys    Keys
 	// HoldFor is how long a placed order's units are held.
@@ -84,7 +86,7 @@ func wire(c Config, t operation.Types) (*Gateway, error) {
 		return nil, err
 	}
 	g := &Gateway{config: c, hub: live.NewHub(c.Caller, c.Limits.Live, c.Logger)}
-	root := resolve.New(resolve.Config{Caller: c.Caller, Views: c.Views, Accounts: c.Accounts, Journal: c.Journal, HoldFor: c.HoldFor, Clock: c.Clock, Logger: c.Logger})
+	root := resolve.New(resolve.Config{Caller: c.Caller, Views: c.Views, Accounts: c.Accounts, Journal: c.Journal, Cluster: c.Cluster, HoldFor: c.HoldFor, Clock: c.Clock, Logger: c.Logger})
 	engine := operation.New(
 		graph.NewExecutableSchema(graph.Config{Schema: parsed, Resolvers: root, Directives: graph.DirectiveRoot{Auth: resolve.Auth}}),
 		operation.Options{Limits: c.Limits.Operation, Introspection: c.DevTools, Reporter: reporter{c.Logger}, Types: t},
@@ -125,6 +127,7 @@ func (c *Config) validate() error {
 	missing(c.Views == nil, "Views")
 	missing(c.Accounts == nil, "Accounts")
 	missing(c.Journal == nil, "Journal")
+	missing(c.Cluster == nil, "Cluster")
 	missing(c.Tokens == nil, "Tokens")
 	missing(c.Keys == nil, "Keys")
 	missing(c.HoldFor <= 0, "HoldFor")

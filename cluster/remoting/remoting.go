@@ -39,6 +39,8 @@ const (
 
 // Config is where a node is reached and who may reach it.
 type Config struct {
+	// ID is the node's member: what it says when it is asked who is there.
+	ID string
 	// Listen is host:port; port 0 takes a free one.
 	Listen string
 	// Advertise is host:port as other nodes reach it; empty: where it listens. Port
@@ -52,6 +54,7 @@ type Config struct {
 
 // Remoting is a node's port. It implements cluster.Transport.
 type Remoting struct {
+	id      string
 	address string
 	client  grpc.DialOption
 	server  *grpc.Server
@@ -77,7 +80,7 @@ func Listen(ctx context.Context, c Config) (*Remoting, error) {
 		listener.Close()
 		return nil, err
 	}
-	r := &Remoting{address: address, client: grpc.WithTransportCredentials(credentials.client), logger: c.Logger, ready: make(chan struct{})}
+	r := &Remoting{id: c.ID, address: address, client: grpc.WithTransportCredentials(credentials.client), logger: c.Logger, ready: make(chan struct{})}
 	r.server = grpc.NewServer(
 		grpc.Creds(credentials.server),
 		grpc.MaxRecvMsgSize(maxMessageBytes),
@@ -169,7 +172,7 @@ func (e *endpoint) Receive(stream remote.Remoting_ReceiveServer) error {
 		}
 		switch m := m.GetMessageType().(type) {
 		case *remote.RemoteMessage_ConnectRequest:
-			hello := &remote.RemoteMessage{MessageType: &remote.RemoteMessage_ConnectResponse{ConnectResponse: &remote.ConnectResponse{MemberId: e.remoting.address}}}
+			hello := &remote.RemoteMessage{MessageType: &remote.RemoteMessage_ConnectResponse{ConnectResponse: &remote.ConnectResponse{MemberId: e.remoting.id}}}
 			if err := stream.Send(hello); err != nil {
 				return err
 			}
@@ -209,6 +212,10 @@ func frameType() string { return string((&clusterpb.Frame{}).ProtoReflect().Desc
 
 // Connect implements cluster.Transport.
 func (r *Remoting) Connect(ctx context.Context, address string) (cluster.Connection, error) {
+	return r.connect(ctx, address)
+}
+
+func (r *Remoting) connect(ctx context.Context, address string) (*connection, error) {
 	conn, err := grpc.NewClient("passthrough:///"+address,
 		r.client,
 		grpc.WithDisableRetry(),
@@ -221,7 +228,7 @@ func (r *Remoting) Connect(ctx context.Context, address string) (cluster.Connect
 	living, end := context.WithCancel(context.WithoutCancel(ctx))
 	c := &connection{conn: conn, end: end, lost: make(chan struct{})}
 	givingUp := context.AfterFunc(ctx, end)
-	if err = c.greet(living, r.address); err == nil && !givingUp() {
+	if err = c.greet(living, r.id, r.address); err == nil && !givingUp() {
 		err = ctx.Err()
 	}
 	if err != nil {
@@ -238,6 +245,7 @@ func (r *Remoting) Connect(ctx context.Context, address string) (cluster.Connect
 
 // connection is one stream to a peer. It implements cluster.Connection.
 type connection struct {
+	peer   string // who answered
 	conn   *grpc.ClientConn
 	stream remote.Remoting_ReceiveClient
 	end    context.CancelFunc
@@ -252,13 +260,13 @@ type connection struct {
 
 // greet opens the stream and waits until the peer has accepted it: only then
 // has it accepted this node's certificate.
-func (c *connection) greet(ctx context.Context, from string) error {
+func (c *connection) greet(ctx context.Context, id, address string) error {
 	stream, err := remote.NewRemotingClient(c.conn).Receive(ctx)
 	if err != nil {
 		return err
 	}
 	c.stream = stream
-	hello := &remote.ConnectRequest{ConnectionType: &remote.ConnectRequest_ServerConnection{ServerConnection: &remote.ServerConnection{MemberId: from, Address: from}}}
+	hello := &remote.ConnectRequest{ConnectionType: &remote.ConnectRequest_ServerConnection{ServerConnection: &remote.ServerConnection{MemberId: id, Address: address}}}
 	if err := stream.Send(&remote.RemoteMessage{MessageType: &remote.RemoteMessage_ConnectRequest{ConnectRequest: hello}}); err != nil {
 		// Why is in what Recv returns.
 		if _, why := stream.Recv(); why != nil {
@@ -270,9 +278,11 @@ func (c *connection) greet(ctx context.Context, from string) error {
 	if err != nil {
 		return err
 	}
-	if r := m.GetConnectResponse(); r == nil || r.GetBlocked() {
+	r := m.GetConnectResponse()
+	if r == nil || r.GetBlocked() {
 		return errors.New("the peer does not want this node")
 	}
+	c.peer = r.GetMemberId()
 	return nil
 }
 

@@ -41,6 +41,10 @@ type cli struct {
 	Export struct {
 		Products exportProductsCmd `cmd:"" help:"Write the shop's products in the formats that import reads."`
 	} `cmd:"" help:"Write what the shop has to a file."`
+	Member struct {
+		List  memberListCmd  `cmd:"" help:"Who is in the cluster, and what each has in memory."`
+		Drain memberDrainCmd `cmd:"" help:"Have a member hand over what it has and end; nobody notices."`
+	} `cmd:"" help:"The nodes of a cluster."`
 	Config struct {
 		Check configCheckCmd `cmd:"" help:"Print the configuration that serve would run with, and all of its faults."`
 	} `cmd:"" help:"Look at the configuration."`

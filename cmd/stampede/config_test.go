@@ -42,8 +42,9 @@ func TestServeDefaults(t *testing.T) {
 		storeFlags:  storeFlags{DataDir: "./stampede-data", MongoDatabase: "stampede"},
 		brokerFlags: brokerFlags{KafkaListen: "127.0.0.1:9092", KafkaReplication: 1, EventsFormat: "json"},
 		Payments:    "simulator", HoldMinutes: 10, logFlags: logFlags{LogLevel: "info", LogFormat: "text"},
+		clusterFlags: clusterFlags{DrainFor: 2 * time.Second},
 	}
-	if diff := cmp.Diff(want, c.nodeFlags, cmp.AllowUnexported(nodeFlags{})); diff != "" || c.DevTools {
+	if diff := cmp.Diff(want, c.nodeFlags, cmp.AllowUnexported(nodeFlags{}, stripeFlags{})); diff != "" || c.DevTools {
 		t.Errorf("dev tools %v\n%s", c.DevTools, diff)
 	}
 	if c.holdFor() != 10*time.Minute {
@@ -89,7 +90,7 @@ func TestAnEmptyVariableIsNoBroker(t *testing.T) {
 // and what would be right.
 func TestAllFaultsAreListedAtOnce(t *testing.T) {
 	env := map[string]string{
-		"STAMPEDE_LISTEN": "8080", "STAMPEDE_HOLD_MINUTES": "soon", "STAMPEDE_BOOTSTRAP_ADMIN_PASSWORD": "short", "STAMPEDE_ROLES": "gateway",
+		"STAMPEDE_LISTEN": "8080", "STAMPEDE_HOLD_MINUTES": "soon", "STAMPEDE_BOOTSTRAP_ADMIN_PASSWORD": "short", "STAMPEDE_ROLES": "gateway,shop",
 	}
 	_, err := parseFor(t, env, "serve", "--admin-listen=host:99999", "--kafka-listen=x", "--mongo=postgres://u:hunter2@db/x", "--mongo-database=a b",
 		"--kafka=b1:9092,b2", "--kafka-replication=0", "--events-format=xml", "--node-name=-x", "--bootstrap-admin=nobody", "--allowed-origins=shop.example/x",
@@ -120,15 +121,17 @@ func TestAllFaultsAreListedAtOnce(t *testing.T) {
 		`--log-format: "yaml" is none of text, json`,
 		`--dev-tools: "maybe" is neither true nor false`,
 		`--kafka-commands: "perhaps" is neither true nor false`,
-		`--cluster-listen: is not in this version`,
-		`--roles: is not in this version: a node has every role; leave it out (from STAMPEDE_ROLES)`,
+		`--cluster-listen: needs --signing-keys: a token that one node signs is checked by all of them`,
+		`--cluster-listen: :1 is more than loopback, where nodes must know each other`,
+		`--cluster-advertise: must say how the other nodes reach this one`,
+		`--roles: "shop" is none of gateway, actors, publisher (from STAMPEDE_ROLES)`,
 	} {
 		if !strings.Contains(wrong.Error(), "\n  "+line) {
 			t.Errorf("missing: %s", line)
 		}
 	}
-	if len(wrong) != 23 {
-		t.Errorf("%d faults, want 23", len(wrong))
+	if len(wrong) != 25 {
+		t.Errorf("%d faults, want 25: %v", len(wrong), wrong)
 	}
 	if text := wrong.Error(); strings.Contains(text, "hunter2") || strings.Contains(text, `"short"`) {
 		t.Errorf("a secret was printed:\n%s", text)
@@ -151,6 +154,16 @@ func TestSingleFaults(t *testing.T) {
 		{"serve --hold-minutes=NaN", "--hold-minutes: is NaN; 0.01 to 10080 is right"},
 		{"serve --hold-minutes=-1", "--hold-minutes: is -1; 0.01 to 10080 is right"},
 		{"serve --hold-minutes=0.05", ""},
+		{"serve --cluster-listen=127.0.0.1:0", "--cluster-listen: needs --mongo"},
+		{"serve --cluster-listen=127.0.0.1:0 --mongo=mongodb://db:1", "--cluster-listen: needs --kafka"},
+		{"serve --cluster-listen=127.0.0.1:0 --mongo=mongodb://db:1 --kafka=k:1", "--cluster-listen: needs --signing-keys"},
+		{"serve --cluster-listen=127.0.0.1:0 --mongo=mongodb://db:1 --kafka=k:1 --roles=actors,publisher", ""},
+		{"serve --cluster-listen=127.0.0.1:0 --mongo=mongodb://db:1 --kafka=k:1 --roles=actors --cluster-tls-ca=ca.pem", "--cluster-tls-cert: --cluster-tls-cert, --cluster-tls-key and --cluster-tls-ca belong together"},
+		{"serve --cluster-listen=10.0.0.1:0 --mongo=mongodb://db:1 --kafka=k:1 --roles=actors", "--cluster-listen: 10.0.0.1:0 is more than loopback"},
+		{"serve --cluster-listen=10.0.0.1:0 --mongo=mongodb://db:1 --kafka=k:1 --roles=actors --cluster-insecure", ""},
+		{"serve --roles=actors", "--roles: is for a node of many"},
+		{"serve --cluster-tls-key=x", "--cluster-tls-key: is for a node of many"},
+		{"serve --drain-for=1h", "--drain-for: is 1h0m0s; 0s to 10s is right"},
 		{"serve --mongo=mongodb+srv://cluster.example/", ""},
 		{"serve --mongo=mongodb://", `--mongo: "mongodb://" is not a MongoDB address`},
 		{"serve --signing-keys=config_test.go", `--signing-keys: "config_test.go" is a file`},
@@ -253,7 +266,7 @@ func TestConfigCheck(t *testing.T) {
 			t.Errorf("%s is shown as %q, want %q", name, fields[name], want)
 		}
 	}
-	if strings.Contains(out.String(), "hunter2") || strings.Contains(out.String(), "horse") || strings.Contains(out.String(), "cluster-listen") {
+	if strings.Contains(out.String(), "hunter2") || strings.Contains(out.String(), "horse") || strings.Contains(out.String(), "kafka-commands") {
 		t.Errorf("printed:\n%s", &out)
 	}
 }

@@ -64,8 +64,8 @@ type nodeFlags struct {
 	Payments     string   `default:"simulator" group:"Shop" help:"The payment provider: simulator or stripe."`
 	stripeFlags  `embed:""`
 	HoldMinutes  float64 `default:"10" placeholder:"N" group:"Shop" help:"How long an order holds its units before it must be paid; 0.5 is half a minute."`
+	clusterFlags `embed:""`
 	logFlags     `embed:""`
-	laterFlags   `embed:""`
 	bootPassword secret
 }
 
@@ -88,15 +88,6 @@ type brokerFlags struct {
 type logFlags struct {
 	LogLevel  string `default:"info" placeholder:"LEVEL" group:"Logs" help:"debug, info, warn or error. Logs go to standard error."`
 	LogFormat string `default:"text" placeholder:"FORMAT" group:"Logs" help:"text or json."`
-}
-
-// laterFlags are part of the program's contract and not in this version. They
-// are refused rather than unknown, so that an environment written for several
-// nodes is not taken for a single one's.
-type laterFlags struct {
-	ClusterListen    string `hidden:""`
-	ClusterAdvertise string `hidden:""`
-	Roles            string `hidden:""`
 }
 
 // secret never prints.
@@ -157,8 +148,8 @@ func (f *nodeFlags) validate() faults {
 	if !(f.HoldMinutes >= minHoldMinutes && f.HoldMinutes <= maxHoldMinutes) { // so that NaN is wrong, too
 		wrong.add("hold-minutes", "is %v; %v to %v is right", f.HoldMinutes, minHoldMinutes, maxHoldMinutes)
 	}
+	f.clusterFlags.validate(&wrong, f)
 	f.logFlags.validate(&wrong)
-	f.laterFlags.validate(&wrong)
 	return wrong
 }
 
@@ -216,19 +207,6 @@ func (f *brokerFlags) validate(wrong *faults) {
 func (f *logFlags) validate(wrong *faults) {
 	checkOneOf(wrong, "log-level", f.LogLevel, "debug", "info", "warn", "error")
 	checkOneOf(wrong, "log-format", f.LogFormat, "text", "json")
-}
-
-func (f *laterFlags) validate(wrong *faults) {
-	const single = "is not in this version: a node is a cluster of one; leave it out"
-	for _, one := range []struct{ flag, value, problem string }{
-		{"cluster-listen", f.ClusterListen, single},
-		{"cluster-advertise", f.ClusterAdvertise, single},
-		{"roles", f.Roles, "is not in this version: a node has every role; leave it out"},
-	} {
-		if one.value != "" {
-			wrong.add(one.flag, "%s", one.problem)
-		}
-	}
 }
 
 var nodeNamePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)

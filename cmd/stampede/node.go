@@ -12,14 +12,18 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"stampede/cluster"
+	"stampede/cluster/members"
 	"stampede/cmd/stampede/internal/admin"
 	"stampede/gateway/auth"
+	"stampede/persistence"
 )
 
 // nodeConfig is what a node is started with.
@@ -34,7 +38,7 @@ type nodeConfig struct {
 // Deadlines of a shutdown: of all of it, which is below the half minute that
 // orchestrators usually give, and of its steps.
 const (
-	closeFor        = 25 * time.Second
+	closeFor        = 28 * time.Second
 	closeStreamsFor = 3 * time.Second
 	closeHTTPFor    = 8 * time.Second
 	closeActorsFor  = 8 * time.Second
@@ -60,6 +64,8 @@ type node struct {
 	operatorMade bool
 	// failed gets the first error of a part that ended by itself.
 	failed chan error
+	// asked is closed when an operator has asked this node to drain.
+	asked chan struct{}
 
 	config   nodeConfig
 	log      *slog.Logger
@@ -69,6 +75,16 @@ type node struct {
 	tokens   *auth.Tokens
 	// drainStreams ends what stays open on the public listener.
 	drainStreams func(context.Context) error
+	streamsEnded sync.Once
+	// self is this node as a member; joined its place in a cluster of many, nil in one of one.
+	self   members.Member
+	joined *joined
+	hosted *cluster.Node
+	// leaving is set once the node is being taken down.
+	leaving atomic.Bool
+	ended   chan struct{} // closed by Close
+	// handedOver gets the outcome of what linger has begun.
+	handedOver chan error
 
 	closing sync.Once
 	closed  error
@@ -91,8 +107,11 @@ func (n *node) onClose(name string, timeout time.Duration, end func(context.Cont
 func (n *node) Close() error {
 	n.closing.Do(func() {
 		n.admin.SetPhase(admin.Draining)
+		n.leaving.Store(true)
+		close(n.ended)
 		all, cancel := context.WithTimeout(context.Background(), closeFor)
 		defer cancel()
+		n.linger(all)
 		var errs []error
 		for i := len(n.steps) - 1; i >= 0; i-- {
 			step := n.steps[i]
@@ -107,10 +126,64 @@ func (n *node) Close() error {
 	return n.closed
 }
 
+// linger begins to hand the actors over while the node still serves, for as
+// long as load balancers need to notice that it is not ready any more. Clients
+// are told with every answer to open another connection. A cluster of one has
+// nobody to hand over to, and one that was put out of its cluster nothing to
+// hand over.
+func (n *node) linger(ctx context.Context) {
+	if n.joined == nil || n.hosted == nil || n.joined.Err() != nil {
+		return
+	}
+	n.handedOver = make(chan error, 1)
+	go func() { n.handedOver <- n.hosted.Close(ctx) }()
+	served := time.NewTimer(n.config.DrainFor)
+	defer served.Stop()
+	if err := n.closeStreams(ctx); err != nil {
+		n.log.Warn("subscriptions did not end in time", slog.Any("error", err))
+	}
+	<-served.C
+}
+
+// closeStreams tells those who only listen to connect to another node.
+func (n *node) closeStreams(ctx context.Context) (err error) {
+	n.streamsEnded.Do(func() {
+		if n.drainStreams != nil {
+			ctx, cancel := context.WithTimeout(ctx, closeStreamsFor)
+			defer cancel()
+			err = n.drainStreams(ctx)
+		}
+	})
+	return err
+}
+
+// closeActors ends the actors, or waits for the end that linger has begun.
+func (n *node) closeActors(ctx context.Context) error {
+	if n.handedOver == nil {
+		return n.hosted.Close(ctx)
+	}
+	select {
+	case err := <-n.handedOver:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// farewell tells clients of a node that is leaving to open another connection.
+func (n *node) farewell(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if n.leaving.Load() {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 // startNode starts a node and returns when it serves. What it had started
 // before a failure is taken down again.
 func startNode(ctx context.Context, config nodeConfig, log *slog.Logger) (*node, error) {
-	n := &node{failed: make(chan error, 1), config: config, log: log, registry: prometheus.NewRegistry()}
+	n := &node{failed: make(chan error, 1), asked: make(chan struct{}), ended: make(chan struct{}), config: config, log: log, registry: prometheus.NewRegistry()}
 	n.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	n.admin = admin.New(n.registry)
 	if err := n.start(ctx); err != nil {
@@ -140,26 +213,37 @@ func (n *node) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	caller := n.startActors(store, journal)
-	if err := n.startCommands(caller); err != nil {
+	n.startActors(store, journal)
+	if err := n.serveCluster(ctx); err != nil {
 		return err
 	}
-	accounts, keys, err := n.openAccounts(ctx, store, caller)
+	if err := n.startCommands(n.hosted); err != nil {
+		return err
+	}
+	if !n.config.is(members.Gateway) {
+		return nil
+	}
+	return n.startGateway(ctx, store)
+}
+
+// startGateway is the public side.
+func (n *node) startGateway(ctx context.Context, store persistence.Store) error {
+	accounts, keys, err := n.openAccounts(ctx, store, n.hosted)
 	if err != nil {
 		return err
 	}
-	handler, err := n.gateway(store, caller, accounts, keys)
+	handler, err := n.gateway(store, n.hosted, accounts, keys)
 	if err != nil {
 		return err
 	}
 	if err := n.ensureOperator(ctx, accounts); err != nil {
 		return err
 	}
-	if n.url, err = n.serveHTTP(ctx, "public HTTP", "listen", n.config.Listen, writeTimeout, handler); err != nil {
+	if n.url, err = n.serveHTTP(ctx, "public HTTP", "listen", n.config.Listen, writeTimeout, n.farewell(handler)); err != nil {
 		return err
 	}
 	// First of all: those who only listen are told while everything else is still served.
-	n.onClose("subscriptions", closeStreamsFor, n.drainStreams)
+	n.onClose("subscriptions", closeStreamsFor, n.closeStreams)
 	return nil
 }
 

@@ -87,6 +87,9 @@ func (n *node) openLog(ctx context.Context, store persistence.Store, name string
 	if err != nil {
 		return nil, err
 	}
+	if err := n.join(ctx, store, journal, name); err != nil {
+		return nil, errors.Join(err, journal.Close(ctx))
+	}
 	// The log ends before its readers do: they read it to its end.
 	readersErr := n.startReaders(store, journal)
 	n.onClose("commit log", closeLogFor, journal.Close)
@@ -185,25 +188,27 @@ func (n *node) fail(err error) {
 	}
 }
 
-func (n *node) startActors(store persistence.Store, journal *commitlog.Log) *cluster.Node {
+func (n *node) startActors(store persistence.Store, journal *commitlog.Log) {
 	caller := &lateCaller{}
 	rt := &entity.Runtime{
 		Log: journal, Store: store, Asker: caller, Clock: time.Now, Logger: n.log, Limits: entity.DefaultLimits(), Metrics: entity.NewMetrics(n.registry),
 	}
 	ports := map[string]cluster.Caller{"payment": payments.Port{Provider: n.paymentProvider(caller)}}
-	hosted := cluster.NewNode(n.log, actors.Kinds(rt), ports, cluster.DefaultOptions())
-	caller.Caller = hosted
-	n.onClose("actors", closeActorsFor, hosted.Close)
+	if n.joined != nil {
+		rt.Fit = n.joined.Fit
+	}
+	n.hosted = n.startHosting(actors.Kinds(rt), ports)
+	caller.Caller = n.hosted
+	n.onClose("actors", closeActorsFor, n.closeActors)
 
 	ctx, cancel := context.WithCancel(context.Background())
 	var waking sync.WaitGroup
-	waking.Go(func() { hosted.WakeDue(ctx, time.Now, reminders{store}) })
+	waking.Go(func() { n.hosted.WakeDue(ctx, time.Now, reminders{store}) })
 	n.onClose("reminders", closeReadersFor, func(context.Context) error {
 		cancel()
 		waking.Wait()
 		return nil
 	})
-	return hosted
 }
 
 // lateCaller closes the circle between the runtime, whose actors ask each
@@ -265,7 +270,7 @@ func (n *node) gateway(store persistence.Store, caller cluster.Caller, accounts 
 		return nil, fmt.Errorf("--trusted-proxies: %w", err)
 	}
 	g, err := gateway.New(gateway.Config{
-		Caller: caller, Views: store, Accounts: accounts, Journal: store, Tokens: n.tokens, Keys: keys, HoldFor: n.config.holdFor(),
+		Caller: caller, Views: store, Accounts: accounts, Journal: store, Cluster: &operations{n, n.hosted, store}, Tokens: n.tokens, Keys: keys, HoldFor: n.config.holdFor(),
 		AllowedOrigins: n.config.Origins, TrustedProxies: proxies, DevTools: n.config.devTools, Storefront: storefront, Console: console, StripeWebhook: n.stripeWebhook(caller), Logger: n.log, Clock: time.Now,
 	})
 	if err != nil {

@@ -59,6 +59,8 @@ func runNode(ctx context.Context, config nodeConfig, std streams, welcome func(c
 	case <-ctx.Done():
 		log.Info("draining")
 		return n.Close()
+	case <-n.asked:
+		return n.Close()
 	case err := <-n.failed:
 		return errors.Join(err, n.Close())
 	}

@@ -21,6 +21,23 @@ type UserError interface {
 	IsUserError()
 }
 
+type ActorCount struct {
+	Kind   string `json:"kind"`
+	Active int32  `json:"active"`
+}
+
+// Where one actor lives and how it is: the operator's magnifying glass.
+type ActorInfo struct {
+	Kind            string  `json:"kind"`
+	Key             string  `json:"key"`
+	Member          *string `json:"member,omitempty"`
+	Active          bool    `json:"active"`
+	Version         int32   `json:"version"`
+	SnapshotVersion int32   `json:"snapshotVersion"`
+	Mailbox         int32   `json:"mailbox"`
+	Unpublished     int32   `json:"unpublished"`
+}
+
 // delta moves units between onHand and the outside world; a negative one never takes what is held or committed.
 type AdjustStockInput struct {
 	IdempotencyKey string `json:"idempotencyKey"`
@@ -62,6 +79,16 @@ type ChangePasswordInput struct {
 	New     string `json:"new"`
 }
 
+type ClusterMember struct {
+	ID      string          `json:"id"`
+	Name    string          `json:"name"`
+	Address string          `json:"address"`
+	State   MemberState     `json:"state"`
+	Version string          `json:"version"`
+	Since   scalar.DateTime `json:"since"`
+	Actors  []ActorCount    `json:"actors"`
+}
+
 type CreateAPIKeyInput struct {
 	Name      string           `json:"name"`
 	Roles     []Role           `json:"roles"`
@@ -88,6 +115,10 @@ type CustomerLimit struct {
 }
 
 func (CustomerLimit) IsUserError() {}
+
+type DrainMemberInput struct {
+	ID string `json:"id"`
+}
 
 type FulfilOrderInput struct {
 	IdempotencyKey string              `json:"idempotencyKey"`
@@ -142,6 +173,11 @@ type MarkUnavailableInput struct {
 	Sku            string `json:"sku"`
 	Quantity       int32  `json:"quantity"`
 	Reason         string `json:"reason"`
+}
+
+type MemberPayload struct {
+	Member     *ClusterMember `json:"member,omitempty"`
+	UserErrors []UserError    `json:"userErrors"`
 }
 
 type MoneyInput struct {
@@ -511,6 +547,65 @@ func (e *ErrorCode) UnmarshalJSON(b []byte) error {
 }
 
 func (e ErrorCode) MarshalJSON() ([]byte, error) {
+	var buf bytes.Buffer
+	e.MarshalGQL(&buf)
+	return buf.Bytes(), nil
+}
+
+type MemberState string
+
+const (
+	MemberStateJoining  MemberState = "JOINING"
+	MemberStateUp       MemberState = "UP"
+	MemberStateDraining MemberState = "DRAINING"
+	MemberStateDown     MemberState = "DOWN"
+)
+
+var AllMemberState = []MemberState{
+	MemberStateJoining,
+	MemberStateUp,
+	MemberStateDraining,
+	MemberStateDown,
+}
+
+func (e MemberState) IsValid() bool {
+	switch e {
+	case MemberStateJoining, MemberStateUp, MemberStateDraining, MemberStateDown:
+		return true
+	}
+	return false
+}
+
+func (e MemberState) String() string {
+	return string(e)
+}
+
+func (e *MemberState) UnmarshalGQL(v any) error {
+	str, ok := v.(string)
+	if !ok {
+		return fmt.Errorf("enums must be strings")
+	}
+
+	*e = MemberState(str)
+	if !e.IsValid() {
+		return fmt.Errorf("%s is not a valid MemberState", str)
+	}
+	return nil
+}
+
+func (e MemberState) MarshalGQL(w io.Writer) {
+	_, _ = fmt.Fprint(w, strconv.Quote(e.String()))
+}
+
+func (e *MemberState) UnmarshalJSON(b []byte) error {
+	s, err := strconv.Unquote(string(b))
+	if err != nil {
+		return err
+	}
+	return e.UnmarshalGQL(s)
+}
+
+func (e MemberState) MarshalJSON() ([]byte, error) {
 	var buf bytes.Buffer
 	e.MarshalGQL(&buf)
 	return buf.Bytes(), nil

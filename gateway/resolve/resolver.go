@@ -65,6 +65,7 @@ type Config struct {
 	Views    Views
 	Accounts Accounts
 	Journal  Journal
+	Cluster  Cluster
 	// HoldFor is how long a placed order's units are held.
 	HoldFor time.Duration
 	Clock   func() time.Time

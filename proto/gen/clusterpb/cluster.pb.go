@@ -674,6 +674,88 @@ func (x *Condition) GetUnanswered() uint32 {
 	return 0
 }
 
+// Count asks a member what it has in memory.
+type Count struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Count) Reset() {
+	*x = Count{}
+	mi := &file_stampede_cluster_v1_cluster_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Count) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Count) ProtoMessage() {}
+
+func (x *Count) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_cluster_v1_cluster_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Count.ProtoReflect.Descriptor instead.
+func (*Count) Descriptor() ([]byte, []int) {
+	return file_stampede_cluster_v1_cluster_proto_rawDescGZIP(), []int{9}
+}
+
+// Counted is the answer to Count: actors in memory, by kind.
+type Counted struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Active        map[string]int64       `protobuf:"bytes,1,rep,name=active,proto3" json:"active,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Counted) Reset() {
+	*x = Counted{}
+	mi := &file_stampede_cluster_v1_cluster_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Counted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Counted) ProtoMessage() {}
+
+func (x *Counted) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_cluster_v1_cluster_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Counted.ProtoReflect.Descriptor instead.
+func (*Counted) Descriptor() ([]byte, []int) {
+	return file_stampede_cluster_v1_cluster_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Counted) GetActive() map[string]int64 {
+	if x != nil {
+		return x.Active
+	}
+	return nil
+}
+
 var File_stampede_cluster_v1_cluster_proto protoreflect.FileDescriptor
 
 const file_stampede_cluster_v1_cluster_proto_rawDesc = "" +
@@ -719,7 +801,13 @@ const file_stampede_cluster_v1_cluster_proto_rawDesc = "" +
 	"\amailbox\x18\x04 \x01(\rR\amailbox\x12\x1e\n" +
 	"\n" +
 	"unanswered\x18\x05 \x01(\rR\n" +
-	"unanswered*\x9f\x02\n" +
+	"unanswered\"\a\n" +
+	"\x05Count\"\x86\x01\n" +
+	"\aCounted\x12@\n" +
+	"\x06active\x18\x01 \x03(\v2(.stampede.cluster.v1.Counted.ActiveEntryR\x06active\x1a9\n" +
+	"\vActiveEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01*\x9f\x02\n" +
 	"\x04Code\x12\x14\n" +
 	"\x10CODE_UNSPECIFIED\x10\x00\x12\v\n" +
 	"\aCODE_OK\x10\x01\x12\x0f\n" +
@@ -751,7 +839,7 @@ func file_stampede_cluster_v1_cluster_proto_rawDescGZIP() []byte {
 }
 
 var file_stampede_cluster_v1_cluster_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_stampede_cluster_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_stampede_cluster_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_stampede_cluster_v1_cluster_proto_goTypes = []any{
 	(Code)(0),         // 0: stampede.cluster.v1.Code
 	(*Frame)(nil),     // 1: stampede.cluster.v1.Frame
@@ -763,16 +851,20 @@ var file_stampede_cluster_v1_cluster_proto_goTypes = []any{
 	(*Pong)(nil),      // 7: stampede.cluster.v1.Pong
 	(*Inspect)(nil),   // 8: stampede.cluster.v1.Inspect
 	(*Condition)(nil), // 9: stampede.cluster.v1.Condition
+	(*Count)(nil),     // 10: stampede.cluster.v1.Count
+	(*Counted)(nil),   // 11: stampede.cluster.v1.Counted
+	nil,               // 12: stampede.cluster.v1.Counted.ActiveEntry
 }
 var file_stampede_cluster_v1_cluster_proto_depIdxs = []int32{
-	2, // 0: stampede.cluster.v1.Frame.requests:type_name -> stampede.cluster.v1.Request
-	3, // 1: stampede.cluster.v1.Frame.replies:type_name -> stampede.cluster.v1.Reply
-	0, // 2: stampede.cluster.v1.Reply.code:type_name -> stampede.cluster.v1.Code
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	2,  // 0: stampede.cluster.v1.Frame.requests:type_name -> stampede.cluster.v1.Request
+	3,  // 1: stampede.cluster.v1.Frame.replies:type_name -> stampede.cluster.v1.Reply
+	0,  // 2: stampede.cluster.v1.Reply.code:type_name -> stampede.cluster.v1.Code
+	12, // 3: stampede.cluster.v1.Counted.active:type_name -> stampede.cluster.v1.Counted.ActiveEntry
+	4,  // [4:4] is the sub-list for method output_type
+	4,  // [4:4] is the sub-list for method input_type
+	4,  // [4:4] is the sub-list for extension type_name
+	4,  // [4:4] is the sub-list for extension extendee
+	0,  // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_stampede_cluster_v1_cluster_proto_init() }
@@ -786,7 +878,7 @@ func file_stampede_cluster_v1_cluster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_stampede_cluster_v1_cluster_proto_rawDesc), len(file_stampede_cluster_v1_cluster_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   9,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
