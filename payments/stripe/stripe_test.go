@@ -10,6 +10,7 @@ import (
 
 	"stampede/actors/entity"
 	"stampede/payments"
+	"stampede/payments/stripe/stripetest"
 	"stampede/proto/gen/commonpb"
 	"stampede/proto/gen/paymentpb"
 )
@@ -77,7 +78,7 @@ var noAnswer, invalid = payments.ErrUnavailable.Error(), payments.ErrInvalid.Err
 
 // TestLives: what one attempt is told, question by question.
 func TestLives(t *testing.T) {
-	later := func(f func(d *double)) func(d *double) { return f }
+	later := func(f func(d *stripetest.Double)) func(d *stripetest.Double) { return f }
 	tests := []struct {
 		name  string
 		steps []any // a command, and what is said to it; or what happens meanwhile
@@ -90,15 +91,15 @@ func TestLives(t *testing.T) {
 		{"no such card", []any{authorize("pm_nobody"), "declined: resource missing"}},
 		{"acted on", []any{
 			authorize("pm_card_threeDSecure2Required"), "act at https://hooks.stripe.test/3ds", lookup("pi_1"), "act at https://hooks.stripe.test/3ds",
-			later(func(d *double) { d.set("pi_1", "requires_capture") }), lookup("pi_1"), "authorized", authorize("pm_card_threeDSecure2Required"), "authorized",
+			later(func(d *stripetest.Double) { d.Set("pi_1", "requires_capture") }), lookup("pi_1"), "authorized", authorize("pm_card_threeDSecure2Required"), "authorized",
 		}},
 		{"not agreed to", []any{
 			authorize("pm_card_threeDSecure2Required"), "act at https://hooks.stripe.test/3ds",
-			later(func(d *double) { d.set("pi_1", "requires_payment_method") }), lookup("pi_1"), "declined: not confirmed",
+			later(func(d *stripetest.Double) { d.Set("pi_1", "requires_payment_method") }), lookup("pi_1"), "declined: not confirmed",
 		}},
 		{"voided", []any{authorize("pm_card_visa"), "authorized", void("pi_1"), "voided", void("pi_1"), "voided", capture("pi_1"), "capturedcanceled"}},
 		{"captured before it is voided", []any{authorize("pm_card_visa"), "authorized", capture("pi_1"), "captured", void("pi_1"), "payment is in another state"}},
-		{"expired at the bank", []any{authorize("pm_card_visa"), "authorized", later(func(d *double) { d.set("pi_1", "canceled") }), capture("pi_1"), "capturedcanceled"}},
+		{"expired at the bank", []any{authorize("pm_card_visa"), "authorized", later(func(d *stripetest.Double) { d.Set("pi_1", "canceled") }), capture("pi_1"), "capturedcanceled"}},
 		{"refunded in parts", []any{
 			authorize("pm_card_visa"), "authorized", capture("pi_1"), "captured", refund(1, 990), "refunded", refund(1, 990), "refunded", refund(2, 1000), "refunded",
 			refund(3, 1), "not refunded: charge already refunded",
@@ -112,13 +113,13 @@ func TestLives(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			d := newDouble(t)
+			d := stripetest.New(t, nil)
 			for i := 0; i < len(tt.steps); i++ {
-				if f, ok := tt.steps[i].(func(*double)); ok {
+				if f, ok := tt.steps[i].(func(*stripetest.Double)); ok {
 					f(d)
 					continue
 				}
-				got := said(provider(d.server.URL, t0).Call(t.Context(), port, tt.steps[i].(proto.Message)))
+				got := said(provider(d.URL, t0).Call(t.Context(), port, tt.steps[i].(proto.Message)))
 				if i++; got != tt.steps[i] {
 					t.Fatalf("step %d, %v: %s, want %s", i, tt.steps[i-1], got, tt.steps[i])
 				}
@@ -146,13 +147,12 @@ func TestUnknownOutcomes(t *testing.T) {
 		{"refund, failed", 500, "POST refunds", "refunded"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			d := newDouble(t)
-			d.fault = func(call string, hit int) int {
+			d := stripetest.New(t, func(call string, hit int) int {
 				if call == tt.call && hit == 1 {
 					return tt.fault
 				}
 				return 0
-			}
+			})
 			commands := []proto.Message{authorize("pm_card_visa"), capture("pi_1"), refund(1, 990)}
 			if tt.end == "voided" {
 				commands = []proto.Message{authorize("pm_card_visa"), void("pi_1")}
@@ -160,7 +160,7 @@ func TestUnknownOutcomes(t *testing.T) {
 			for _, cmd := range commands {
 				got := noAnswer
 				for range 3 {
-					if got = said(provider(d.server.URL, t0).Call(t.Context(), port, cmd)); got != noAnswer {
+					if got = said(provider(d.URL, t0).Call(t.Context(), port, cmd)); got != noAnswer {
 						break
 					}
 				}
@@ -168,8 +168,8 @@ func TestUnknownOutcomes(t *testing.T) {
 					t.Fatalf("%T: %s", cmd, got)
 				}
 			}
-			if d.hits[tt.call] == 0 || len(d.intents) != 1 || len(d.refunds) > 1 {
-				t.Errorf("%d payments and %d refunds were made, %v", len(d.intents), len(d.refunds), d.hits)
+			if made, back := d.Made(); d.Hits(tt.call) == 0 || made != 1 || back > 1 {
+				t.Errorf("%d payments and %d refunds were made; %s came %d times", made, back, tt.call, d.Hits(tt.call))
 			}
 		})
 	}
@@ -178,43 +178,46 @@ func TestUnknownOutcomes(t *testing.T) {
 // TestAfterADay: Stripe has forgotten the keys, so nothing is asked for again;
 // it is looked for.
 func TestAfterADay(t *testing.T) {
-	d := newDouble(t)
-	now := provider(d.server.URL, t0)
+	d := stripetest.New(t, nil)
+	now := provider(d.URL, t0)
 	for _, cmd := range []proto.Message{authorize("pm_card_visa"), capture("pi_1"), refund(1, 990)} {
 		if _, err := now.Call(t.Context(), port, cmd); err != nil {
 			t.Fatal(err)
 		}
 	}
-	d.forget()
-	tomorrow := provider(d.server.URL, t0.Add(24*time.Hour))
-	if got := said(tomorrow.Call(t.Context(), port, authorize("pm_card_visa"))); got != "authorized" || len(d.intents) != 1 {
-		t.Errorf("%s, %d payments", got, len(d.intents))
+	d.Forget()
+	tomorrow := provider(d.URL, t0.Add(24*time.Hour))
+	if got := said(tomorrow.Call(t.Context(), port, authorize("pm_card_visa"))); got != "authorized" || made(d) != 1 {
+		t.Errorf("%s, %d payments", got, made(d))
 	}
-	if got := said(tomorrow.Call(t.Context(), port, refund(1, 990))); got != "refunded" || len(d.refunds) != 1 {
-		t.Errorf("%s, %d refunds", got, len(d.refunds))
+	if got := said(tomorrow.Call(t.Context(), port, refund(1, 990))); got != "refunded" || d.Hits("POST refunds") != 1 {
+		t.Errorf("%s, %d refunds", got, d.Hits("POST refunds"))
 	}
 	never := authorize("pm_card_visa")
 	never.Attempt = 2
-	if got := said(tomorrow.Call(t.Context(), port, never)); got != "declined: the provider has no such payment" || len(d.intents) != 1 {
-		t.Errorf("what never came: %s, %d payments", got, len(d.intents))
+	if got := said(tomorrow.Call(t.Context(), port, never)); got != "declined: the provider has no such payment" || made(d) != 1 {
+		t.Errorf("what never came: %s, %d payments", got, made(d))
 	}
 }
 
 // TestFailedBeforeAnything: Stripe fails without having made a payment. What it
 // says to a search may be behind, so the order waits before it is told no.
 func TestFailedBeforeAnything(t *testing.T) {
-	d := newDouble(t)
-	d.fault = func(call string, _ int) int {
+	d := stripetest.New(t, func(call string, _ int) int {
 		if call == "POST payment_intents" {
-			d.intents = map[string]map[string]any{}
 			return 500
 		}
 		return 0
+	})
+	notSearchable := authorize("pm_card_visa")
+	if _, err := provider(d.URL, t0).Call(t.Context(), port, notSearchable); err != nil {
+		t.Fatal(err) // it was made, and is found
 	}
-	if got := said(provider(d.server.URL, t0).Call(t.Context(), port, authorize("pm_card_visa"))); got != noAnswer {
+	d.Lose()
+	if got := said(provider(d.URL, t0).Call(t.Context(), port, authorize("pm_card_visa"))); got != noAnswer {
 		t.Errorf("at once: %s", got)
 	}
-	if got := said(provider(d.server.URL, t0.Add(2*time.Hour)).Call(t.Context(), port, authorize("pm_card_visa"))); got != "declined: the provider has no such payment" {
+	if got := said(provider(d.URL, t0.Add(2*time.Hour)).Call(t.Context(), port, authorize("pm_card_visa"))); got != "declined: the provider has no such payment" {
 		t.Errorf("later: %s", got)
 	}
 }
@@ -226,4 +229,9 @@ func TestAmounts(t *testing.T) {
 			t.Errorf("%s: %d %s, %v", currency, *n, *c, err)
 		}
 	}
+}
+
+func made(d *stripetest.Double) int {
+	intents, _ := d.Made()
+	return intents
 }

@@ -1,4 +1,7 @@
-package stripe
+// Package stripetest is Stripe's API as far as an order sees it, over real HTTP,
+// for tests of what talks to it. The shapes are those of Stripe's documentation;
+// that our requests are Stripe's is stripe-mock's to say.
+package stripetest
 
 import (
 	"encoding/json"
@@ -11,23 +14,29 @@ import (
 	"testing"
 )
 
-// double is Stripe's API as far as an order sees it, over real HTTP: it keeps
-// PaymentIntents and refunds, replays the first answer to an idempotency key
-// (failures too), and fails where a test says so. The shapes are those of
-// Stripe's own documentation; that our requests are Stripe's is stripe-mock's to
-// say, in mock_test.go.
-type double struct {
-	t      *testing.T
-	server *httptest.Server
+// Double keeps PaymentIntents and refunds, replays the first answer to an
+// idempotency key (failures too), and fails where a test says so.
+type Double struct {
+	// URL is where it is.
+	URL string
 
-	mu      sync.Mutex
+	t  testing.TB
+	mu sync.Mutex
+	// intents are made in order: pi_1, pi_2, …
 	intents map[string]map[string]any
 	refunds []map[string]any
 	answers map[string]recorded // by idempotency key
-	hits    map[string]int      // by method and what follows /v1/
-	// fault, if set, may answer instead: after the request was carried out.
-	fault func(call string, hit int) (status int)
+	hits    map[string]int      // by method and what follows /v1/, ids as ID
+	fault   Fault
 }
+
+// Fault may spoil the answer to a call ("POST refunds", "GET payment_intents/ID")
+// that comes for the hit-th time, after it was carried out: a status of 500 or
+// above, Lost, or 0 for none.
+type Fault func(call string, hit int) int
+
+// Lost is a connection that ends without an answer.
+const Lost = -1
 
 type recorded struct {
 	status int
@@ -35,14 +44,38 @@ type recorded struct {
 	form   string
 }
 
-func newDouble(t *testing.T) *double {
-	d := &double{t: t, intents: map[string]map[string]any{}, answers: map[string]recorded{}, hits: map[string]int{}}
-	d.server = httptest.NewServer(d)
-	t.Cleanup(d.server.Close)
+// New serves until the test ends.
+func New(t testing.TB, fault Fault) *Double {
+	d := &Double{t: t, fault: fault, intents: map[string]map[string]any{}, answers: map[string]recorded{}, hits: map[string]int{}}
+	server := httptest.NewServer(d)
+	t.Cleanup(server.Close)
+	d.URL = server.URL
 	return d
 }
 
-func (d *double) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+// Made is how many PaymentIntents and refunds there are.
+func (d *Double) Made() (intents, refunds int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.intents), len(d.refunds)
+}
+
+// Hits is how often a call came.
+func (d *Double) Hits(call string) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.hits[call]
+}
+
+// Status is a PaymentIntent's.
+func (d *Double) Status(id string) string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return fmt.Sprint(d.intents[id]["status"])
+}
+
+// ServeHTTP implements http.Handler.
+func (d *Double) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err := r.ParseForm(); err != nil || !strings.HasPrefix(r.Header.Get("Authorization"), "Bearer sk_test_") {
@@ -73,13 +106,13 @@ func (d *double) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodPost {
 		d.answers[key] = answer
 	}
-	if status == -1 { // done, and the connection is lost
+	if status == Lost { // done, and the connection is lost
 		panic(http.ErrAbortHandler)
 	}
 	d.reply(w, answer)
 }
 
-func (d *double) reply(w http.ResponseWriter, a recorded) {
+func (d *Double) reply(w http.ResponseWriter, a recorded) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(a.status)
 	if err := json.NewEncoder(w).Encode(a.body); err != nil {
@@ -91,7 +124,7 @@ func failure(typ, code, decline string) map[string]any {
 	return map[string]any{"error": map[string]any{"type": typ, "code": code, "decline_code": decline, "message": "no"}}
 }
 
-func (d *double) do(call string, r *http.Request) recorded {
+func (d *Double) do(call string, r *http.Request) recorded {
 	parts := strings.Split(strings.TrimPrefix(r.URL.Path, "/v1/payment_intents/"), "/")
 	intent := d.intents[parts[0]]
 	switch call {
@@ -134,7 +167,7 @@ func (d *double) do(call string, r *http.Request) recorded {
 	return recorded{status: 404, body: failure("invalid_request_error", "resource_missing", "")}
 }
 
-func (d *double) create(r *http.Request) recorded {
+func (d *Double) create(r *http.Request) recorded {
 	f := r.PostForm
 	if f.Get("capture_method") != "manual" || f.Get("confirm") != "true" || f.Get("amount") == "" || f.Get("currency") != strings.ToLower(f.Get("currency")) {
 		d.t.Errorf("created with %v", f)
@@ -160,7 +193,7 @@ func (d *double) create(r *http.Request) recorded {
 	return recorded{status: 200, body: intent}
 }
 
-func (d *double) refund(r *http.Request) recorded {
+func (d *Double) refund(r *http.Request) recorded {
 	f := r.PostForm
 	var total int64
 	asked, err := strconv.ParseInt(f.Get("amount"), 10, 64)
@@ -184,8 +217,8 @@ func (d *double) refund(r *http.Request) recorded {
 	return recorded{status: 200, body: made}
 }
 
-// set changes a PaymentIntent, as a shopper or a bank does.
-func (d *double) set(id, status string) {
+// Set changes a PaymentIntent, as a shopper or a bank does.
+func (d *Double) Set(id, status string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	copied := map[string]any{}
@@ -196,8 +229,15 @@ func (d *double) set(id, status string) {
 	d.intents[id] = copied
 }
 
-// forget is a day passing: idempotency keys are gone.
-func (d *double) forget() {
+// Lose forgets every PaymentIntent, as if none had been made.
+func (d *Double) Lose() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.intents = map[string]map[string]any{}
+}
+
+// Forget is a day passing: idempotency keys are gone.
+func (d *Double) Forget() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.answers = map[string]recorded{}
