@@ -140,6 +140,9 @@ func (n *Node) Call(ctx context.Context, to entity.Address, cmd proto.Message) (
 	var trouble trouble
 	for try := 1; ; try++ {
 		reply, err := n.attempt(ctx, to, cmd, deadline)
+		if n.peers != nil && errors.Is(err, entity.ErrUnknownKind) && n.actors.kinds[to.Kind] != nil {
+			err = fmt.Errorf("%w: %w", errUnknownCommand, err) // this node knows the kind, and its owner does not
+		}
 		if err == nil || !again(err) {
 			n.recovered(&trouble, err)
 			return reply, err

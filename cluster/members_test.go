@@ -226,6 +226,24 @@ func TestDrainAndJoinFailNothing(t *testing.T) {
 				}
 			})
 		}
+		// These ask an actor of another node before they answer.
+		for c := range 4 {
+			clients.Go(func() {
+				for i := 0; ; i++ {
+					select {
+					case <-stop:
+						return
+					default:
+					}
+					ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+					if _, err := gateway.Call(ctx, entity.Address{Kind: "chain", ID: fmt.Sprint(i % 20)}, add(1)); err != nil {
+						t.Errorf("chain %d of client %d: %v", i%20, c, err)
+					}
+					cancel()
+					time.Sleep(20 * time.Millisecond)
+				}
+			})
+		}
 		for i := range 3 {
 			time.Sleep(2 * time.Second)
 			nodes = append(nodes, f.start(fmt.Sprint("n", i+2)))

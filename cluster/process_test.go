@@ -241,8 +241,11 @@ func (t *townsman) Watch(do func(*members.View)) func() {
 func (t *townsman) Settled() uint64 { return 0 } // not known here: a member is waited for until it is evicted
 
 func (t *townsman) Suspect(id string, _ members.Finding) { t.rpc.Go("Town.Suspect", id, &None{}, nil) }
-func (t *townsman) Drain(context.Context) error          { return t.call("Drain", t.self.ID, &None{}) }
-func (t *townsman) Leave(context.Context) error          { return t.call("Leave", t.self.ID, &None{}) }
+
+func (t *townsman) Drain(context.Context) error { return t.call("Drain", t.self.ID, &None{}) }
+
+func (t *townsman) Leave(context.Context) error { return t.call("Leave", t.self.ID, &None{}) }
+
 func (t *townsman) started(addr entity.Address) error {
 	return t.call("Started", Event{t.self.ID, addr}, &None{})
 }
