@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -91,11 +90,11 @@ func (e expiring) Verify(token string, now time.Time) (auth.Claims, error) {
 	return c, err
 }
 
-// inHall runs a test; at its end nothing may be left of what it opened.
+// inHall runs a test; at its end nothing may be left of what it opened. The
+// bubble panics if a goroutine is.
 func inHall(t *testing.T, streams httpapi.StreamLimits, do func(t *testing.T, h *hall)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		before := runtime.NumGoroutine()
 		h := &hall{room: newRoom(), pipes: &pipes{accept: make(chan net.Conn), closed: make(chan struct{})}}
 		h.world = newWorld(t, func(c *gateway.Config) {
 			c.Caller, c.Clock, c.Tokens = h.room, time.Now, expiring{start: time.Now()}
@@ -119,11 +118,6 @@ func inHall(t *testing.T, streams httpapi.StreamLimits, do func(t *testing.T, h 
 		_ = h.server.Close()
 		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
 			t.Error(err)
-		}
-		synctest.Wait()
-		if after := runtime.NumGoroutine(); after > before {
-			stacks := make([]byte, 1<<16)
-			t.Errorf("%d goroutines, %d before\n%s", after, before, stacks[:runtime.Stack(stacks, true)])
 		}
 	})
 }
