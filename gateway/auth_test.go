@@ -65,6 +65,8 @@ var access = []struct {
 	{"Mutation.drainMember", `mutation { it: drainMember(input: {id: "` + aMember + `"}) { userErrors { code } } }`, mustLogIn, isForbidden, isForbidden, isForbidden, done, mustLogIn},
 	{"Query.apiKeys", `{ it: apiKeys { id name } }`, mustLogIn, isForbidden, isForbidden, isForbidden, gets, mustLogIn},
 	{"Mutation.createApiKey", `mutation { it: createApiKey(input: {name: "erp", roles: [STAFF]}) { userErrors { code } } }`, mustLogIn, isForbidden, isForbidden, isForbidden, done, mustLogIn},
+	{"Query.outbox", `{ it: outbox { topic } }`, mustLogIn, isForbidden, isForbidden, isForbidden, gets, mustLogIn},
+	{"Mutation.replayEvents", `mutation { it: replayEvents(input: {kind: "order"}) { userErrors { code } } }`, mustLogIn, isForbidden, isForbidden, isForbidden, done, mustLogIn},
 	{"Mutation.revokeApiKey", `mutation { it: revokeApiKey(input: {id: "` + aKey + `"}) { userErrors { code } } }`, mustLogIn, isForbidden, isForbidden, isForbidden, done, mustLogIn},
 	{"Mutation.createProduct", `mutation { it: createProduct(input: {idempotencyKey: "k", slug: "mug", name: "Mug", variants: [{sku: "A", price: {amount: "1", currency: "EUR"}}]}) { userErrors { code } } }`, mustLogIn, isForbidden, isForbidden, done, done, mustLogIn},
 	{"Mutation.updateProduct", `mutation { it: updateProduct(input: {id: "` + aProduct + `", name: "Mug"}) { userErrors { code } } }`, mustLogIn, isForbidden, isForbidden, done, done, mustLogIn},

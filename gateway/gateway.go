@@ -39,8 +39,10 @@ type Config struct {
 	Journal resolve.Journal
 	// Cluster is what operators see of it.
 	Cluster resolve.Cluster
-	Tokens  Tokens
-	Keys    Keys
+	// Events is what the API knows of the events on their way out; nil: this node publishes none.
+	Events resolve.Events
+	Tokens Tokens
+	Keys   Keys
 	// HoldFor is how long a placed order's units are held.
 	HoldFor time.Duration
 	// AllowedOrigins are the web origins whose pages may call the API; "*": any.
@@ -86,7 +88,7 @@ func wire(c Config, t operation.Types) (*Gateway, error) {
 		return nil, err
 	}
 	g := &Gateway{config: c, hub: live.NewHub(c.Caller, c.Limits.Live, c.Logger)}
-	root := resolve.New(resolve.Config{Caller: c.Caller, Views: c.Views, Accounts: c.Accounts, Journal: c.Journal, Cluster: c.Cluster, HoldFor: c.HoldFor, Clock: c.Clock, Logger: c.Logger})
+	root := resolve.New(resolve.Config{Caller: c.Caller, Views: c.Views, Accounts: c.Accounts, Journal: c.Journal, Cluster: c.Cluster, Events: c.Events, HoldFor: c.HoldFor, Clock: c.Clock, Logger: c.Logger})
 	engine := operation.New(
 		graph.NewExecutableSchema(graph.Config{Schema: parsed, Resolvers: root, Directives: graph.DirectiveRoot{Auth: resolve.Auth}}),
 		operation.Options{Limits: c.Limits.Operation, Introspection: c.DevTools, Reporter: reporter{c.Logger}, Types: t},

@@ -47,7 +47,7 @@ func newWorld(t *testing.T, change ...func(*gateway.Config)) *world {
 	t.Helper()
 	w := &world{t: t, caller: &fakeCaller{}, views: &fakeViews{}, accounts: &fakeAccounts{}, journal: memstore.New(), log: &syncBuffer{}}
 	c := gateway.Config{
-		Caller: w.caller, Views: w.views, Accounts: w.accounts, Journal: w.journal, Cluster: aCluster{},
+		Caller: w.caller, Views: w.views, Accounts: w.accounts, Journal: w.journal, Cluster: aCluster{}, Events: &fakeEvents{done: true},
 		Tokens: fakeTokens{}, Keys: fakeTokens{},
 		HoldFor: 10 * time.Minute, Logger: slog.New(slog.NewTextHandler(w.log, nil)), Clock: clock,
 	}

@@ -45,6 +45,9 @@ type cli struct {
 		List  memberListCmd  `cmd:"" help:"Who is in the cluster, and what each has in memory."`
 		Drain memberDrainCmd `cmd:"" help:"Have a member hand over what it has and end; nobody notices."`
 	} `cmd:"" help:"The nodes of a cluster."`
+	Events struct {
+		Replay eventsReplayCmd `cmd:"" help:"Publish events again, with the same ids, for a consumer that has lost them."`
+	} `cmd:"" help:"Look after the published events."`
 	Config struct {
 		Check configCheckCmd `cmd:"" help:"Print the configuration that serve would run with, and all of its faults."`
 	} `cmd:"" help:"Look at the configuration."`

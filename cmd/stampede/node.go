@@ -73,6 +73,7 @@ type node struct {
 	admin    *admin.Admin
 	operator string
 	tokens   *auth.Tokens
+	events   outgoing
 	// drainStreams ends what stays open on the public listener.
 	drainStreams func(context.Context) error
 	streamsEnded sync.Once

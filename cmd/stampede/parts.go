@@ -133,6 +133,12 @@ func (n *node) startReaders(store persistence.Store, journal *commitlog.Log) err
 		return err
 	}
 	n.follow("publisher", publish.Run)
+	replays := publisher.NewReplayer(publish, store, publisher.ReplayRate)
+	n.events = outgoing{publish, replays}
+	n.onClose("replays", closeReadersFor, func(context.Context) error {
+		replays.Close()
+		return nil
+	})
 	projected := n.readerConfig(store, journal)
 	projected.Source = journal.Follow(views.ReaderName, 0)
 	project, err := views.New(views.Config{
@@ -270,7 +276,7 @@ func (n *node) gateway(store persistence.Store, caller cluster.Caller, accounts 
 		return nil, fmt.Errorf("--trusted-proxies: %w", err)
 	}
 	g, err := gateway.New(gateway.Config{
-		Caller: caller, Views: store, Accounts: accounts, Journal: store, Cluster: &operations{n, n.hosted, store}, Tokens: n.tokens, Keys: keys, HoldFor: n.config.holdFor(),
+		Caller: caller, Views: store, Events: n.events, Accounts: accounts, Journal: store, Cluster: &operations{n, n.hosted, store}, Tokens: n.tokens, Keys: keys, HoldFor: n.config.holdFor(),
 		AllowedOrigins: n.config.Origins, TrustedProxies: proxies, DevTools: n.config.devTools, Storefront: storefront, Console: console, StripeWebhook: n.stripeWebhook(caller), Logger: n.log, Clock: time.Now,
 	})
 	if err != nil {

@@ -43,6 +43,8 @@ type fakeLink struct {
 	maxBatch   int           // bytes; 0: any
 	// fault returns whether the batch is stored and what the producer hears.
 	fault func(outgoing) (store bool, err error)
+	// refuse: a batch with a message of such a key is refused for what it is.
+	refuse func(key string) bool
 	// requestFault fails or delays a whole request before anything is stored.
 	requestFault func(ctx context.Context) error
 
@@ -169,6 +171,11 @@ func (l *fakeLink) store(b outgoing) error {
 			break
 		}
 		messages = append(messages, decode(l.t, b, r))
+	}
+	for _, m := range messages {
+		if l.refuse != nil && l.refuse(m.key) {
+			return kafka.MessageSizeTooLarge
+		}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

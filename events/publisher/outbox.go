@@ -70,12 +70,7 @@ func (p *Publisher) groupOfTopic(topic string) *group {
 	case cloudevents.TopicStock, cloudevents.TopicStockLevels:
 		name = "stock"
 	}
-	for _, g := range p.groups {
-		if g.name == name {
-			return g
-		}
-	}
-	return p.groups[len(p.groups)-1]
+	return p.group(name)
 }
 
 // oldest is the age of the oldest event of the group that was read and is not

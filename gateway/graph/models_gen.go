@@ -240,6 +240,14 @@ type OrderPayload struct {
 	UserErrors []UserError `json:"userErrors"`
 }
 
+// What has been committed and is not yet at the broker.
+type OutboxStatus struct {
+	Topic     string `json:"topic"`
+	Pending   int32  `json:"pending"`
+	OldestMs  int32  `json:"oldestMs"`
+	Published int32  `json:"published"`
+}
+
 type PageInfo struct {
 	HasNextPage     bool    `json:"hasNextPage"`
 	HasPreviousPage bool    `json:"hasPreviousPage"`
@@ -316,6 +324,19 @@ type RegisterUserInput struct {
 	Email    string  `json:"email"`
 	Password string  `json:"password"`
 	Name     *string `json:"name,omitempty"`
+}
+
+// Publishes again, with the same event ids, everything of one kind (and key) from a version or a time on.
+type ReplayEventsInput struct {
+	Kind        string           `json:"kind"`
+	Key         *string          `json:"key,omitempty"`
+	FromVersion *int32           `json:"fromVersion,omitempty"`
+	Since       *scalar.DateTime `json:"since,omitempty"`
+}
+
+type ReplayPayload struct {
+	Republished int32       `json:"republished"`
+	UserErrors  []UserError `json:"userErrors"`
 }
 
 // Nothing was changed, or it is not known yet: send the same input with the same idempotency key after the delay.

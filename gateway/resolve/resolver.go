@@ -66,6 +66,7 @@ type Config struct {
 	Accounts Accounts
 	Journal  Journal
 	Cluster  Cluster
+	Events   Events
 	// HoldFor is how long a placed order's units are held.
 	HoldFor time.Duration
 	Clock   func() time.Time
