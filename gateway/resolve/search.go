@@ -44,6 +44,8 @@ func searchWords(search *string) ([]string, error) {
 	for i := range words {
 		words[i] = wordMark + words[i]
 	}
+	// Long words are rare: looked for first, they rule most products out at once.
+	slices.SortStableFunc(words, func(a, b string) int { return len(b) - len(a) })
 	return words, nil
 }
 
