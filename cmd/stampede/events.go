@@ -8,14 +8,17 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
 
 	"stampede/actors/entity"
 	"stampede/cmd/stampede/internal/shop"
+	"stampede/events"
 	"stampede/events/publisher"
 	"stampede/gateway/resolve"
+	"stampede/persistence"
 )
 
 // eventsReplayCmd publishes events again, with the same ids.
@@ -103,4 +106,16 @@ func (o outgoing) Replay(ctx context.Context, what resolve.Replay) (int, bool, e
 		err = fmt.Errorf("%w: %w", entity.ErrOverloaded, err)
 	}
 	return n, done, err
+}
+
+// lateAdoption is which logs of others this node reads: none before it is a
+// member. Its readers start earlier.
+type lateAdoption struct{ atomic.Pointer[events.Members] }
+
+// Orphans implements events.Cluster.
+func (l *lateAdoption) Orphans(epochs []persistence.EpochInfo) []entity.Epoch {
+	if joined := l.Load(); joined != nil {
+		return joined.Orphans(epochs)
+	}
+	return nil
 }

@@ -18,6 +18,7 @@ import (
 	"stampede/cluster/membership"
 	"stampede/cluster/remoting"
 	"stampede/cmd/stampede/internal/admin"
+	"stampede/events"
 	"stampede/events/publisher"
 	"stampede/gateway/resolve"
 	"stampede/persistence"
@@ -64,6 +65,7 @@ func (n *node) join(ctx context.Context, store persistence.Store, journal *commi
 	}
 	n.onClose("membership", closeLogFor, func(context.Context) error { service.Close(); return nil })
 	n.joined = &joined{service, transport}
+	n.adopts.Store(events.NewMembers(n.self.ID, service.View))
 	n.admin.Require(admin.Part{Name: "cluster", Check: func(context.Context) error { return service.Fit() }})
 	go n.watchMembership(service)
 	return membership.Register(n.registry, service)

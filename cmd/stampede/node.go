@@ -74,6 +74,7 @@ type node struct {
 	operator string
 	tokens   *auth.Tokens
 	events   outgoing
+	adopts   lateAdoption
 	// drainStreams ends what stays open on the public listener.
 	drainStreams func(context.Context) error
 	streamsEnded sync.Once

@@ -156,8 +156,12 @@ func (n *node) readerConfig(store persistence.Store, journal *commitlog.Log) eve
 	if n.config.Mongo != "" {
 		quiet = quietAfterCrash
 	}
+	var adopts events.Cluster // nil: a cluster of one adopts all older logs
+	if n.config.clustered() {
+		adopts = &n.adopts
+	}
 	return events.Config{
-		Journal: store, Watermarks: store, Epoch: journal.Epoch(), Ended: commitlog.ErrClosed,
+		Cluster: adopts, Journal: store, Watermarks: store, Epoch: journal.Epoch(), Ended: commitlog.ErrClosed,
 		Quiet: quiet, Logger: n.log,
 	}
 }
