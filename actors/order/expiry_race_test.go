@@ -11,7 +11,7 @@ import (
 	"stampede/proto/gen/skupb"
 )
 
-var races = flag.Int("races", 10_000, "how often a payment races the deadline")
+var races = flag.Int("races", 2000, "how often a payment races the deadline")
 
 // TestPayRacingExpiry: the last unit, a payment that comes at the deadline, and
 // somebody who takes the unit the moment it is free. Messages take any time.
