@@ -13,11 +13,13 @@ import (
 	"stampede/actors/entity"
 	"stampede/gateway/graph"
 	"stampede/gateway/schema"
+	"stampede/gateway/waiting"
 	"stampede/persistence"
 	"stampede/proto/gen/accountpb"
 	"stampede/proto/gen/apikeypb"
 	"stampede/proto/gen/orderpb"
 	"stampede/proto/gen/productpb"
+	"stampede/proto/gen/salepb"
 	"stampede/proto/gen/skupb"
 )
 
@@ -73,6 +75,14 @@ var access = []struct {
 	{"Mutation.adjustStock", `mutation { it: adjustStock(input: {idempotencyKey: "k", sku: "A", delta: 1, reason: "r"}) { userErrors { code } } }`, mustLogIn, isForbidden, isForbidden, done, done, mustLogIn},
 	{"Mutation.setStock", `mutation { it: setStock(input: {idempotencyKey: "k", sku: "A", onHand: 1, reason: "r"}) { userErrors { code } } }`, mustLogIn, isForbidden, isForbidden, done, done, mustLogIn},
 	{"Mutation.markUnavailable", `mutation { it: markUnavailable(input: {idempotencyKey: "k", sku: "A", quantity: 1, reason: "r"}) { userErrors { code } } }`, mustLogIn, isForbidden, isForbidden, done, done, mustLogIn},
+	{"Query.node sale", `{ it: node(id: "` + aSale + `") { id } }`, gets, gets, gets, gets, gets, mustLogIn},
+	{"Query.sale", `{ it: sale(id: "` + aSale + `") { id } }`, gets, gets, gets, gets, gets, mustLogIn},
+	{"Query.sales", `{ it: sales { id } }`, gets, gets, gets, gets, gets, mustLogIn},
+	{"Query.ticket", `{ it: ticket(id: "` + ticketOfAlice + `") { id } }`, mustLogIn, gets, nothing, nothing, nothing, mustLogIn},
+	{"Mutation.createSale", `mutation { it: createSale(input: {idempotencyKey: "k", name: "S", startsAt: "2027-01-15T08:00:00Z", endsAt: "2027-01-15T09:00:00Z", items: [{sku: "A", allocation: 1, salePrice: {amount: "1", currency: "EUR"}}]}) { userErrors { code } } }`, mustLogIn, isForbidden, isForbidden, done, done, mustLogIn},
+	{"Mutation.controlSale", `mutation { it: controlSale(input: {id: "` + aSale + `", pause: true}) { userErrors { code } } }`, mustLogIn, isForbidden, isForbidden, done, done, mustLogIn},
+	{"Mutation.joinSale", `mutation { it: joinSale(input: {saleId: "` + aSale + `"}) { userErrors { code } } }`, mustLogIn, done, done, done, done, mustLogIn},
+	{"Mutation.placeOrder in a sale", `mutation { it: placeOrder(input: {idempotencyKey: "k", saleId: "` + aSale + `", lines: [{sku: "A", quantity: 1}]}) { userErrors { code } } }`, mustLogIn, done, notFound, done, done, mustLogIn},
 	{"Mutation.placeOrder", `mutation { it: placeOrder(input: {idempotencyKey: "k", lines: [{sku: "A", quantity: 1}]}) { userErrors { code } } }`, mustLogIn, done, notFound, done, done, mustLogIn},
 	{"Mutation.payOrder", `mutation { it: payOrder(input: {idempotencyKey: "k", orderId: "` + anOrder + `", paymentToken: "t"}) { order { id } userErrors { code } } }`, mustLogIn, done, notFound, done, done, mustLogIn},
 	{"Mutation.fulfilOrder", `mutation { it: fulfilOrder(input: {idempotencyKey: "k", orderId: "` + anOrder + `"}) { order { id } userErrors { code } } }`, mustLogIn, isForbidden, isForbidden, done, done, mustLogIn},
@@ -80,10 +90,20 @@ var access = []struct {
 	{"Mutation.cancelOrder", `mutation { it: cancelOrder(input: {orderId: "` + anOrder + `"}) { order { id } userErrors { code } } }`, mustLogIn, done, notFound, done, done, mustLogIn},
 }
 
+// ticketOfAlice is her place in aSale.
+var ticketOfAlice = waiting.NewSigner([]byte("0123456789abcdef0123456789abcdef")).Ticket(aSale, alice, 1)
+
 // shopOfAlice answers every command with what is Alice's, whoever asks: what
 // others do not get, the gateway keeps from them.
-func shopOfAlice(_ context.Context, to entity.Address, _ proto.Message) (proto.Message, error) {
+func shopOfAlice(_ context.Context, to entity.Address, cmd proto.Message) (proto.Message, error) {
 	switch to.Kind {
+	case "sale":
+		schedule := &salepb.Schedule{Admission: salepb.Admission_ADMISSION_FIRST_COME, Joined: 1, AdmitPerSecond: 1}
+		switch cmd.(type) {
+		case *salepb.Join, *salepb.GetSchedule:
+			return &salepb.JoinReply{Number: 1, Schedule: schedule}, nil
+		}
+		return &salepb.SaleReply{Sale: &salepb.Sale{Id: aSale, Name: "S", Schedule: schedule}}, nil
 	case "order":
 		return &orderpb.OrderReply{Order: &orderpb.Order{Id: anOrder, CustomerId: alice, Status: orderpb.Status_STATUS_RESERVED, Version: 1}}, nil
 	case "product":
@@ -111,6 +131,7 @@ func TestAccess(t *testing.T) {
 				w.views.put(t, persistence.Row{Kind: "product", ID: aProduct, Version: 1, State: "unpublished"}, &productpb.Product{Id: aProduct, Name: "Mug"})
 				w.views.put(t, persistence.Row{Kind: "order", ID: anOrder, Version: 1, Owner: alice}, &orderpb.Order{Id: anOrder, CustomerId: alice})
 				w.views.put(t, persistence.Row{Kind: "account", ID: alice, Version: 1}, w.accounts.user)
+				w.views.put(t, persistence.Row{Kind: "sale", ID: aSale, Version: 1, State: "OPEN"}, &salepb.State{Sale: &salepb.Sale{Id: aSale}})
 				w.past("PAST", &skupb.Event{AtMs: 1, After: &skupb.Stock{Available: 1}, Event: &skupb.Event_Adjusted{Adjusted: &skupb.Adjusted{Reason: "r"}}})
 				w.views.put(t, persistence.Row{Kind: "apikey", ID: aKey, Version: 1, State: "active"}, &apikeypb.Key{Id: aKey, Name: "erp"})
 				defer func() { _ = w.gateway.Drain(t.Context()) }()
@@ -186,7 +207,11 @@ func TestAccessKnowsEveryRootField(t *testing.T) {
 
 // forEveryone are the fields that show what their id names to anyone, because
 // it is nobody's own.
-var forEveryone = map[string]string{}
+var forEveryone = map[string]string{
+	"Query.node sale":   "a sale is public",
+	"Query.sale":        "a sale is public",
+	"Mutation.joinSale": "anyone may join, and gets a place of their own",
+}
 
 // What @auth says is what the table says, and another customer gets nothing by
 // an id: neither by an argument nor by one inside an input.
@@ -222,7 +247,7 @@ func TestAccessTableIsStrict(t *testing.T) {
 				t.Errorf("%s by %s: the table says %q, @auth(role: %s) says %q", c.field, who, p.got, needed, want)
 			}
 		}
-		if takesID(s, f) && c.bob != nothing && c.bob != notFound && c.bob != isForbidden && forEveryone[name] == "" {
+		if takesID(s, f) && c.bob != nothing && c.bob != notFound && c.bob != isForbidden && forEveryone[c.field] == "" {
 			t.Errorf("%s takes an id, and Bob %s of what is not his", c.field, c.bob)
 		}
 	}

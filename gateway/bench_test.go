@@ -59,7 +59,7 @@ func contenders(b *testing.B) []contender {
 	}
 	g, err := gateway.New(withLogger(gateway.Config{
 		Caller: instantCaller{}, Views: &fakeViews{}, Accounts: &fakeAccounts{}, Journal: memstore.New(), Cluster: aCluster{}, Tokens: fakeTokens{}, Keys: fakeTokens{},
-		HoldFor: time.Minute, Clock: time.Now, Limits: gateway.Limits{HTTP: httpapi.Limits{RatePerSecond: -1}},
+		HoldFor: time.Minute, TicketKey: []byte("0123456789abcdef0123456789abcdef"), Clock: time.Now, Limits: gateway.Limits{HTTP: httpapi.Limits{RatePerSecond: -1}},
 	}))
 	if err != nil {
 		b.Fatal(err)

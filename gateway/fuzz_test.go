@@ -19,7 +19,7 @@ import (
 func FuzzRequest(f *testing.F) {
 	var logged bytes.Buffer
 	g, err := wire(Config{
-		Caller: shop{}, Views: shop{}, Accounts: shopAccounts{}, Journal: memstore.New(), Cluster: noCluster{}, Tokens: shop{}, Keys: shop{}, HoldFor: time.Minute, DevTools: true,
+		Caller: shop{}, Views: shop{}, Accounts: shopAccounts{}, Journal: memstore.New(), Cluster: noCluster{}, Tokens: shop{}, Keys: shop{}, HoldFor: time.Minute, TicketKey: make([]byte, 32), DevTools: true,
 		Limits: Limits{HTTP: httpapi.Limits{RatePerSecond: -1}, Operation: operation.Limits{}},
 		Logger: slog.New(slog.NewTextHandler(&logged, nil)), Clock: time.Now,
 	}, types())

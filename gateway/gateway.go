@@ -20,6 +20,7 @@ import (
 	"stampede/gateway/operation"
 	"stampede/gateway/resolve"
 	"stampede/gateway/schema"
+	"stampede/gateway/waiting"
 )
 
 // Tokens checks access tokens.
@@ -45,6 +46,9 @@ type Config struct {
 	Keys   Keys
 	// HoldFor is how long a placed order's units are held.
 	HoldFor time.Duration
+	// TicketKey signs the tickets and admission tokens of sales: at least
+	// waiting.KeyBytes, the same on all nodes.
+	TicketKey []byte
 	// AllowedOrigins are the web origins whose pages may call the API; "*": any.
 	AllowedOrigins []string
 	// TrustedProxies may say in X-Forwarded-For whom they speak for.
@@ -88,7 +92,7 @@ func wire(c Config, t operation.Types) (*Gateway, error) {
 		return nil, err
 	}
 	g := &Gateway{config: c, hub: live.NewHub(c.Caller, c.Limits.Live, c.Logger)}
-	root := resolve.New(resolve.Config{Caller: c.Caller, Views: c.Views, Accounts: c.Accounts, Journal: c.Journal, Cluster: c.Cluster, Events: c.Events, HoldFor: c.HoldFor, Clock: c.Clock, Logger: c.Logger})
+	root := resolve.New(resolve.Config{Caller: c.Caller, Views: c.Views, Accounts: c.Accounts, Journal: c.Journal, Cluster: c.Cluster, Events: c.Events, HoldFor: c.HoldFor, TicketKey: c.TicketKey, Clock: c.Clock, Logger: c.Logger})
 	engine := operation.New(
 		graph.NewExecutableSchema(graph.Config{Schema: parsed, Resolvers: root, Directives: graph.DirectiveRoot{Auth: resolve.Auth}}),
 		operation.Options{Limits: c.Limits.Operation, Introspection: c.DevTools, Reporter: reporter{c.Logger}, Types: t},
@@ -133,6 +137,7 @@ func (c *Config) validate() error {
 	missing(c.Tokens == nil, "Tokens")
 	missing(c.Keys == nil, "Keys")
 	missing(c.HoldFor <= 0, "HoldFor")
+	missing(len(c.TicketKey) < waiting.KeyBytes, "TicketKey")
 	missing(c.Logger == nil, "Logger")
 	missing(c.Clock == nil, "Clock")
 	return errors.Join(errs...)

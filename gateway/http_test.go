@@ -343,7 +343,7 @@ func TestRateLimit(t *testing.T) {
 }
 
 func TestLimitsThatCannotWork(t *testing.T) {
-	c := gateway.Config{Caller: &fakeCaller{}, Views: &fakeViews{}, Accounts: &fakeAccounts{}, Journal: memstore.New(), Cluster: aCluster{}, Tokens: fakeTokens{}, Keys: fakeTokens{}, HoldFor: 1, Clock: clock}
+	c := gateway.Config{Caller: &fakeCaller{}, Views: &fakeViews{}, Accounts: &fakeAccounts{}, Journal: memstore.New(), Cluster: aCluster{}, Tokens: fakeTokens{}, Keys: fakeTokens{}, HoldFor: 1, TicketKey: make([]byte, 32), Clock: clock}
 	if _, err := gateway.New(c); err == nil || !strings.Contains(err.Error(), "Logger") {
 		t.Errorf("without a logger: %v", err)
 	}

@@ -49,7 +49,7 @@ func newOrderShop(t *testing.T) *orderShop {
 	t.Helper()
 	bank := payments.NewSimulator(payments.WithSlowAnswers(400 * time.Millisecond))
 	away := &awayUntilTheEnd{Provider: bank, over: make(chan struct{})}
-	w, accounts, open := realShopWith(t, memstore.New(), away)
+	w, accounts, open := realShopWith(t, memstore.New(), away, time.Now)
 	t.Cleanup(func() { close(away.over) })
 	s := &orderShop{world: w, hasty: open(hastyHold), bank: bank}
 	s.asStaff = s.logIn(t, accounts)

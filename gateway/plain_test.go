@@ -186,7 +186,7 @@ func sameShop(t *testing.T, types operation.Types) http.Handler {
 	at := time.UnixMilli(1_800_000_000_000)
 	limits := Limits{HTTP: httpapi.Limits{RatePerSecond: -1}, Operation: operation.Limits{Fields: 5_000, Tokens: 50_000, Aliases: 5_000, Cost: 1_000_000, Depth: 50}}
 	g, err := wire(Config{
-		Caller: shop{}, Views: shop{}, Accounts: shopAccounts{}, Journal: memstore.New(), Cluster: noCluster{}, Tokens: shop{}, Keys: shop{}, HoldFor: time.Minute,
+		Caller: shop{}, Views: shop{}, Accounts: shopAccounts{}, Journal: memstore.New(), Cluster: noCluster{}, Tokens: shop{}, Keys: shop{}, HoldFor: time.Minute, TicketKey: make([]byte, 32),
 		Limits: limits, Logger: slog.New(slog.DiscardHandler), Clock: func() time.Time { return at },
 	}, types)
 	if err != nil {

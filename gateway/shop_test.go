@@ -35,13 +35,19 @@ func realShop(t *testing.T) (*world, *auth.Accounts) {
 // realShopOver goes on with what a store has.
 func realShopOver(t *testing.T, store *memstore.Store) (*world, *auth.Accounts) {
 	t.Helper()
-	w, accounts, _ := realShopWith(t, store, payments.NewSimulator())
+	return realShopAt(t, store, time.Now)
+}
+
+// realShopAt tells the actors and the gateway the time.
+func realShopAt(t *testing.T, store *memstore.Store, clock func() time.Time) (*world, *auth.Accounts) {
+	t.Helper()
+	w, accounts, _ := realShopWith(t, store, payments.NewSimulator(), clock)
 	return w, accounts
 }
 
 // realShopWith is a shop with the provider. what it returns last makes another
 // gateway over the same actors, which holds units for another time.
-func realShopWith(t *testing.T, store *memstore.Store, provider payments.Provider) (*world, *auth.Accounts, func(hold time.Duration) *world) {
+func realShopWith(t *testing.T, store *memstore.Store, provider payments.Provider, clock func() time.Time) (*world, *auth.Accounts, func(hold time.Duration) *world) {
 	t.Helper()
 	logger := slog.New(slog.DiscardHandler)
 	journal, err := commitlog.Open(t.Context(), store, "test", commitlog.Options{Logger: logger})
@@ -59,7 +65,7 @@ func realShopWith(t *testing.T, store *memstore.Store, provider payments.Provide
 	readers.Go(func() { _ = project.Run(context.Background()) })
 
 	caller := &lateCaller{}
-	rt := &entity.Runtime{Log: journal, Store: store, Asker: caller, Clock: time.Now, Logger: logger, Limits: entity.DefaultLimits()}
+	rt := &entity.Runtime{Log: journal, Store: store, Asker: caller, Clock: clock, Logger: logger, Limits: entity.DefaultLimits()}
 	hosted := cluster.NewNode(logger, actors.Kinds(rt), map[string]cluster.Caller{"payment": payments.Port{Provider: provider}}, cluster.DefaultOptions())
 	caller.Caller = hosted
 
@@ -70,7 +76,7 @@ func realShopWith(t *testing.T, store *memstore.Store, provider payments.Provide
 	tokens := auth.NewTokens(keys, auth.TokenOptions{})
 	accounts := auth.NewAccounts(hosted, tokens, auth.NewPasswords(2, 64), []byte("0123456789abcdef0123456789abcdef"), time.Now)
 	config := gateway.Config{
-		Caller: hosted, Views: store, Accounts: accounts, Journal: store, Cluster: aCluster{}, Tokens: tokens, Keys: keys, HoldFor: 10 * time.Minute,
+		Caller: hosted, Views: store, Accounts: accounts, Journal: store, Cluster: aCluster{}, Tokens: tokens, Keys: keys, HoldFor: 10 * time.Minute, TicketKey: []byte("0123456789abcdef0123456789abcdef"),
 		Limits: gateway.Limits{HTTP: httpapi.Limits{RatePerSecond: -1}}, Logger: logger, Clock: time.Now,
 	}
 	open := func(hold time.Duration) *world {
@@ -79,7 +85,7 @@ func realShopWith(t *testing.T, store *memstore.Store, provider payments.Provide
 		if err != nil {
 			t.Fatal(err)
 		}
-		return &world{t: t, handler: g.Handler(), log: &syncBuffer{}}
+		return &world{t: t, handler: g.Handler(), log: &syncBuffer{}, tokens: tokens}
 	}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)

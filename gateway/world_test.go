@@ -39,6 +39,7 @@ type world struct {
 	log      *syncBuffer
 	gateway  *gateway.Gateway
 	handler  http.Handler
+	tokens   *auth.Tokens // of a real shop
 }
 
 var clock = func() time.Time { return time.UnixMilli(1_800_000_000_000) }
@@ -49,7 +50,7 @@ func newWorld(t *testing.T, change ...func(*gateway.Config)) *world {
 	c := gateway.Config{
 		Caller: w.caller, Views: w.views, Accounts: w.accounts, Journal: w.journal, Cluster: aCluster{}, Events: &fakeEvents{done: true},
 		Tokens: fakeTokens{}, Keys: fakeTokens{},
-		HoldFor: 10 * time.Minute, Logger: slog.New(slog.NewTextHandler(w.log, nil)), Clock: clock,
+		HoldFor: 10 * time.Minute, TicketKey: []byte("0123456789abcdef0123456789abcdef"), Logger: slog.New(slog.NewTextHandler(w.log, nil)), Clock: clock,
 	}
 	c.Limits.HTTP.RatePerSecond = -1
 	for _, f := range change {
@@ -73,6 +74,7 @@ const (
 	asOp     = "usr_dddddddddddddddddddddddddd/OPERATOR"
 	anOrder  = "ord_aaaaaaaaaaaaaaaaaaaaaaaaaa"
 	aKey     = "key_aaaaaaaaaaaaaaaaaaaaaaaaaa"
+	aSale    = "sal_aaaaaaaaaaaaaaaaaaaaaaaaaa"
 	aProduct = "prd_aaaaaaaaaaaaaaaaaaaaaaaaaa"
 )
 

@@ -110,8 +110,8 @@ func (d *draft) create(c *salepb.Create) Decision {
 	switch {
 	case string(d.s.inputHash) != string(inputHash(c)) || d.s.key != c.GetIdempotencyKey():
 		return d.refuse(refusal(commonpb.Reason_REASON_IDEMPOTENCY_MISMATCH, "this key was used with another input: another input needs another key", "idempotencyKey"))
-	case d.s.sale.Status == salepb.Status_STATUS_DRAFT:
-		return d.wait()
+	case d.s.sale.Status == salepb.Status_STATUS_DRAFT, d.s.rejection != nil && d.s.configured < d.s.config:
+		return d.wait() // of a sale that is not made, until its SKUs are free again
 	case d.s.rejection != nil:
 		return d.refuse(proto.CloneOf(d.s.rejection))
 	}

@@ -234,7 +234,7 @@ func (n *node) startGateway(ctx context.Context, store persistence.Store) error 
 	if err != nil {
 		return err
 	}
-	handler, err := n.gateway(store, n.hosted, accounts, keys)
+	handler, err := n.gateway(ctx, store, n.hosted, accounts, keys)
 	if err != nil {
 		return err
 	}

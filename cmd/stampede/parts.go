@@ -31,6 +31,7 @@ import (
 	"stampede/events/views"
 	"stampede/gateway"
 	"stampede/gateway/auth"
+	"stampede/gateway/waiting"
 	"stampede/gateway/web"
 	"stampede/payments"
 	"stampede/persistence"
@@ -246,6 +247,21 @@ func (r reminders) Due(ctx context.Context, before time.Time, limit int) ([]enti
 // for all nodes of a store, for ever.
 const accountSecretSetting = "account-secret"
 
+// ticketKeySetting names the key that tickets and admission tokens are signed with.
+const ticketKeySetting = "ticket-key"
+
+// sharedSecret is the secret of that name that all nodes of a store have, made
+// by the first.
+func sharedSecret(ctx context.Context, store persistence.Store, name string) ([]byte, error) {
+	fresh := make([]byte, waiting.KeyBytes)
+	_, _ = rand.Read(fresh) // never fails
+	kept, err := store.Setting(ctx, name, fresh)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return kept, nil
+}
+
 func (n *node) openAccounts(ctx context.Context, store persistence.Store, caller cluster.Caller) (*auth.Accounts, *auth.Keys, error) {
 	directory := n.config.SigningKeys
 	if directory == "" {
@@ -266,7 +282,7 @@ func (n *node) openAccounts(ctx context.Context, store persistence.Store, caller
 	return auth.NewAccounts(caller, n.tokens, passwords, kept, time.Now), keys, nil
 }
 
-func (n *node) gateway(store persistence.Store, caller cluster.Caller, accounts *auth.Accounts, keys *auth.Keys) (http.Handler, error) {
+func (n *node) gateway(ctx context.Context, store persistence.Store, caller cluster.Caller, accounts *auth.Accounts, keys *auth.Keys) (http.Handler, error) {
 	storefront, err := web.Storefront()
 	if err != nil {
 		return nil, err
@@ -279,8 +295,12 @@ func (n *node) gateway(store persistence.Store, caller cluster.Caller, accounts 
 	if err != nil {
 		return nil, fmt.Errorf("--trusted-proxies: %w", err)
 	}
+	ticketKey, err := sharedSecret(ctx, store, ticketKeySetting)
+	if err != nil {
+		return nil, err
+	}
 	g, err := gateway.New(gateway.Config{
-		Caller: caller, Views: store, Events: n.events, Accounts: accounts, Journal: store, Cluster: &operations{n, n.hosted, store}, Tokens: n.tokens, Keys: keys, HoldFor: n.config.holdFor(),
+		Caller: caller, Views: store, Events: n.events, Accounts: accounts, Journal: store, Cluster: &operations{n, n.hosted, store}, Tokens: n.tokens, Keys: keys, HoldFor: n.config.holdFor(), TicketKey: ticketKey,
 		AllowedOrigins: n.config.Origins, TrustedProxies: proxies, DevTools: n.config.devTools, Storefront: storefront, Console: console, StripeWebhook: n.stripeWebhook(caller), Logger: n.log, Clock: time.Now,
 	})
 	if err != nil {

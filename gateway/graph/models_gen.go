@@ -89,6 +89,16 @@ type ClusterMember struct {
 	Actors  []ActorCount    `json:"actors"`
 }
 
+type ControlSaleInput struct {
+	ID             string           `json:"id"`
+	IfVersion      *int32           `json:"ifVersion,omitempty"`
+	Pause          *bool            `json:"pause,omitempty"`
+	End            *bool            `json:"end,omitempty"`
+	AdmitPerSecond *int32           `json:"admitPerSecond,omitempty"`
+	StartsAt       *scalar.DateTime `json:"startsAt,omitempty"`
+	EndsAt         *scalar.DateTime `json:"endsAt,omitempty"`
+}
+
 type CreateAPIKeyInput struct {
 	Name      string           `json:"name"`
 	Roles     []Role           `json:"roles"`
@@ -103,6 +113,17 @@ type CreateProductInput struct {
 	ImageURL       *string        `json:"imageUrl,omitempty"`
 	Published      *bool          `json:"published,omitempty"`
 	Variants       []VariantInput `json:"variants"`
+}
+
+type CreateSaleInput struct {
+	IdempotencyKey   string           `json:"idempotencyKey"`
+	Name             string           `json:"name"`
+	StartsAt         scalar.DateTime  `json:"startsAt"`
+	EndsAt           scalar.DateTime  `json:"endsAt"`
+	PerCustomerLimit *int32           `json:"perCustomerLimit,omitempty"`
+	Admission        *AdmissionPolicy `json:"admission,omitempty"`
+	AdmitPerSecond   *int32           `json:"admitPerSecond,omitempty"`
+	Items            []SaleItemInput  `json:"items"`
 }
 
 type CustomerLimit struct {
@@ -145,6 +166,10 @@ type InsufficientStock struct {
 }
 
 func (InsufficientStock) IsUserError() {}
+
+type JoinSaleInput struct {
+	SaleID string `json:"saleId"`
+}
 
 type LineInput struct {
 	Sku           string      `json:"sku"`
@@ -271,10 +296,12 @@ type Payment struct {
 	NextActionURL *string      `json:"nextActionUrl,omitempty"`
 }
 
-// With paymentToken the order is placed and paid in one call.
+// With paymentToken the order is placed and paid in one call. admissionToken where the sale has a waiting room.
 type PlaceOrderInput struct {
 	IdempotencyKey string      `json:"idempotencyKey"`
 	Lines          []LineInput `json:"lines"`
+	SaleID         *string     `json:"saleId,omitempty"`
+	AdmissionToken *string     `json:"admissionToken,omitempty"`
 	PaymentToken   *string     `json:"paymentToken,omitempty"`
 }
 
@@ -353,6 +380,51 @@ type RevokeAPIKeyInput struct {
 	ID string `json:"id"`
 }
 
+type Sale struct {
+	ID               string          `json:"id"`
+	Name             string          `json:"name"`
+	State            SaleState       `json:"state"`
+	StartsAt         scalar.DateTime `json:"startsAt"`
+	EndsAt           scalar.DateTime `json:"endsAt"`
+	PerCustomerLimit *int32          `json:"perCustomerLimit,omitempty"`
+	Admission        AdmissionPolicy `json:"admission"`
+	AdmitPerSecond   *int32          `json:"admitPerSecond,omitempty"`
+	Waiting          int32           `json:"waiting"`
+	Admitted         int32           `json:"admitted"`
+	Items            []SaleItem      `json:"items"`
+	Version          int32           `json:"version"`
+	// With SHUFFLED_AT_OPENING: SHA-256, in hexadecimal, of the secret that the places are drawn with. It never changes.
+	ShuffleCommitment *string `json:"shuffleCommitment,omitempty"`
+	// That secret, in hexadecimal, from the opening on; with joinedBeforeOpening anyone can compute the places again.
+	ShuffleSecret *string `json:"shuffleSecret,omitempty"`
+	// How many had joined when the sale opened; null before.
+	JoinedBeforeOpening *int32 `json:"joinedBeforeOpening,omitempty"`
+}
+
+func (Sale) IsNode() {}
+
+type SaleItem struct {
+	Variant    Variant     `json:"variant"`
+	SalePrice  money.Money `json:"salePrice"`
+	Allocation int32       `json:"allocation"`
+	Remaining  int32       `json:"remaining"`
+	// SaleID is the sale that the item is of.
+	SaleID string `json:"-"`
+	// Sku is what the item sells.
+	Sku string `json:"-"`
+}
+
+type SaleItemInput struct {
+	Sku        string     `json:"sku"`
+	SalePrice  MoneyInput `json:"salePrice"`
+	Allocation int32      `json:"allocation"`
+}
+
+type SalePayload struct {
+	Sale       *Sale       `json:"sale,omitempty"`
+	UserErrors []UserError `json:"userErrors"`
+}
+
 type SetRolesInput struct {
 	UserID string `json:"userId"`
 	Roles  []Role `json:"roles"`
@@ -404,6 +476,22 @@ type StockLevel struct {
 
 type StockPayload struct {
 	Stock      *StockLevel `json:"stock,omitempty"`
+	UserErrors []UserError `json:"userErrors"`
+}
+
+type Ticket struct {
+	ID              string `json:"id"`
+	SaleID          string `json:"saleId"`
+	Position        int32  `json:"position"`
+	EstimatedWaitMs int32  `json:"estimatedWaitMs"`
+	PollAfterMs     int32  `json:"pollAfterMs"`
+	// Present once admitted: pass it to placeOrder.
+	AdmissionToken     *string          `json:"admissionToken,omitempty"`
+	AdmissionExpiresAt *scalar.DateTime `json:"admissionExpiresAt,omitempty"`
+}
+
+type TicketPayload struct {
+	Ticket     *Ticket     `json:"ticket,omitempty"`
 	UserErrors []UserError `json:"userErrors"`
 }
 
@@ -479,6 +567,63 @@ type VersionConflict struct {
 }
 
 func (VersionConflict) IsUserError() {}
+
+type AdmissionPolicy string
+
+const (
+	AdmissionPolicyOpenToAll         AdmissionPolicy = "OPEN_TO_ALL"
+	AdmissionPolicyFirstCome         AdmissionPolicy = "FIRST_COME"
+	AdmissionPolicyShuffledAtOpening AdmissionPolicy = "SHUFFLED_AT_OPENING"
+)
+
+var AllAdmissionPolicy = []AdmissionPolicy{
+	AdmissionPolicyOpenToAll,
+	AdmissionPolicyFirstCome,
+	AdmissionPolicyShuffledAtOpening,
+}
+
+func (e AdmissionPolicy) IsValid() bool {
+	switch e {
+	case AdmissionPolicyOpenToAll, AdmissionPolicyFirstCome, AdmissionPolicyShuffledAtOpening:
+		return true
+	}
+	return false
+}
+
+func (e AdmissionPolicy) String() string {
+	return string(e)
+}
+
+func (e *AdmissionPolicy) UnmarshalGQL(v any) error {
+	str, ok := v.(string)
+	if !ok {
+		return fmt.Errorf("enums must be strings")
+	}
+
+	*e = AdmissionPolicy(str)
+	if !e.IsValid() {
+		return fmt.Errorf("%s is not a valid AdmissionPolicy", str)
+	}
+	return nil
+}
+
+func (e AdmissionPolicy) MarshalGQL(w io.Writer) {
+	_, _ = fmt.Fprint(w, strconv.Quote(e.String()))
+}
+
+func (e *AdmissionPolicy) UnmarshalJSON(b []byte) error {
+	s, err := strconv.Unquote(string(b))
+	if err != nil {
+		return err
+	}
+	return e.UnmarshalGQL(s)
+}
+
+func (e AdmissionPolicy) MarshalJSON() ([]byte, error) {
+	var buf bytes.Buffer
+	e.MarshalGQL(&buf)
+	return buf.Bytes(), nil
+}
 
 type ErrorCode string
 
@@ -824,6 +969,67 @@ func (e *Role) UnmarshalJSON(b []byte) error {
 }
 
 func (e Role) MarshalJSON() ([]byte, error) {
+	var buf bytes.Buffer
+	e.MarshalGQL(&buf)
+	return buf.Bytes(), nil
+}
+
+type SaleState string
+
+const (
+	SaleStateScheduled SaleState = "SCHEDULED"
+	SaleStateOpen      SaleState = "OPEN"
+	SaleStatePaused    SaleState = "PAUSED"
+	SaleStateSoldOut   SaleState = "SOLD_OUT"
+	SaleStateEnded     SaleState = "ENDED"
+)
+
+var AllSaleState = []SaleState{
+	SaleStateScheduled,
+	SaleStateOpen,
+	SaleStatePaused,
+	SaleStateSoldOut,
+	SaleStateEnded,
+}
+
+func (e SaleState) IsValid() bool {
+	switch e {
+	case SaleStateScheduled, SaleStateOpen, SaleStatePaused, SaleStateSoldOut, SaleStateEnded:
+		return true
+	}
+	return false
+}
+
+func (e SaleState) String() string {
+	return string(e)
+}
+
+func (e *SaleState) UnmarshalGQL(v any) error {
+	str, ok := v.(string)
+	if !ok {
+		return fmt.Errorf("enums must be strings")
+	}
+
+	*e = SaleState(str)
+	if !e.IsValid() {
+		return fmt.Errorf("%s is not a valid SaleState", str)
+	}
+	return nil
+}
+
+func (e SaleState) MarshalGQL(w io.Writer) {
+	_, _ = fmt.Fprint(w, strconv.Quote(e.String()))
+}
+
+func (e *SaleState) UnmarshalJSON(b []byte) error {
+	s, err := strconv.Unquote(string(b))
+	if err != nil {
+		return err
+	}
+	return e.UnmarshalGQL(s)
+}
+
+func (e SaleState) MarshalJSON() ([]byte, error) {
 	var buf bytes.Buffer
 	e.MarshalGQL(&buf)
 	return buf.Bytes(), nil

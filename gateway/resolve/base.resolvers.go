@@ -2,10 +2,9 @@ package resolve
 
 import (
 	"context"
-	"strings"
-
 	"stampede/gateway/fault"
 	"stampede/gateway/graph"
+	"strings"
 )
 
 func (r *queryResolver) Node(ctx context.Context, id string) (graph.Node, error) {
@@ -20,8 +19,10 @@ func (r *queryResolver) Node(ctx context.Context, id string) (graph.Node, error)
 		return nodeOf(r.order(ctx, v, id))
 	case isID(id, userPrefix):
 		return nodeOf(r.user(ctx, v, id))
+	case isID(id, salePrefix):
+		return nodeOf(r.sale(ctx, id))
 	}
-	return nil, fault.InvalidField("must be an id as the API gave it: "+strings.Join([]string{orderPrefix, productPrefix, userPrefix}, ", ")+" and 26 lower-case letters and digits", "id")
+	return nil, fault.InvalidField("must be an id as the API gave it: "+strings.Join([]string{orderPrefix, productPrefix, userPrefix, salePrefix}, ", ")+" and 26 lower-case letters and digits", "id")
 }
 
 func (r *Resolver) Query() graph.QueryResolver { return &queryResolver{r} }

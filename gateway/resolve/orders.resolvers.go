@@ -2,7 +2,6 @@ package resolve
 
 import (
 	"context"
-
 	"stampede/actors/order"
 	"stampede/gateway/graph"
 	"stampede/persistence"
@@ -19,7 +18,11 @@ func (r *mutationResolver) PlaceOrder(ctx context.Context, input graph.PlaceOrde
 		return &graph.OrderPayload{UserErrors: bad}, nil
 	}
 	reply, err := call[*orderpb.OrderReply](ctx, r.Caller, kindOrder, order.ID(v.ID, input.IdempotencyKey), cmd)
-	return orderPayload(v, reply, err)
+	payload, err := orderPayload(v, reply, err)
+	if payload != nil {
+		r.notAdmitted(v, &input, payload)
+	}
+	return payload, err
 }
 
 func (r *mutationResolver) PayOrder(ctx context.Context, input graph.PayOrderInput) (*graph.OrderPayload, error) {

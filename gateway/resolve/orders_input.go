@@ -32,6 +32,7 @@ func (r *Resolver) placeCommand(v Viewer, in *graph.PlaceOrderInput) (*orderpb.P
 		bad.paymentToken(*in.PaymentToken)
 		cmd.PaymentToken = *in.PaymentToken
 	}
+	r.ofSale(v, in, cmd, &bad)
 	return cmd, bad
 }
 

@@ -14,6 +14,7 @@ import (
 	"stampede/actors/entity"
 	"stampede/gateway/auth"
 	"stampede/gateway/ledger"
+	"stampede/gateway/waiting"
 	"stampede/persistence"
 	"stampede/proto/gen/accountpb"
 	"stampede/proto/gen/apikeypb"
@@ -69,8 +70,10 @@ type Config struct {
 	Events   Events
 	// HoldFor is how long a placed order's units are held.
 	HoldFor time.Duration
-	Clock   func() time.Time
-	Logger  *slog.Logger
+	// TicketKey signs tickets and admission tokens: the same on all nodes.
+	TicketKey []byte
+	Clock     func() time.Time
+	Logger    *slog.Logger
 }
 
 // Resolver is the root of all resolvers. It is shared by all requests; what
@@ -81,9 +84,13 @@ type Resolver struct {
 	addresses *auth.Addresses
 	ledger    *ledger.Ledger
 	shown     *shownLevels
+	signer    *waiting.Signer
+	schedules *waiting.Schedules
 }
 
 // New makes the root resolver.
 func New(c Config) *Resolver {
-	return &Resolver{Config: c, catalogue: newCatalogue(c.Views, c.Clock, c.Logger), ledger: ledger.New(c.Journal), shown: newShownLevels(c.Clock), addresses: auth.NewAddresses()}
+	r := &Resolver{Config: c, catalogue: newCatalogue(c.Views, c.Clock, c.Logger), ledger: ledger.New(c.Journal), shown: newShownLevels(c.Clock), addresses: auth.NewAddresses(), signer: waiting.NewSigner(c.TicketKey)}
+	r.schedules = waiting.NewSchedules(r.schedule)
+	return r
 }

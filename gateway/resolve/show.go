@@ -74,6 +74,7 @@ func orderOf(o *orderpb.Order) *graph.Order {
 		at := scalar.DateTime(o.ExpiresAtMs)
 		out.ExpiresAt = &at
 	}
+	out.SaleID = optional(o.SaleId)
 	if o.Rejection != nil {
 		out.Rejection = userError(o.Rejection)
 	}
