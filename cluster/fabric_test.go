@@ -78,7 +78,11 @@ func (t *table) join(id string, roles ...members.Role) *seat {
 	if len(roles) == 0 {
 		roles = []members.Role{members.Gateway, members.Actors, members.Publisher}
 	}
-	s := &seat{table: t, self: members.Member{ID: id, Name: id, Address: id + ":1", Roles: roles, State: members.Up}}
+	return t.joinAs(id, members.Up, roles...)
+}
+
+func (t *table) joinAs(id string, state members.State, roles ...members.Role) *seat {
+	s := &seat{table: t, self: members.Member{ID: id, Name: id, Address: id + ":1", Roles: roles, State: state}}
 	t.change(func(all []members.Member) []members.Member { return append(all, s.self) })
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -56,6 +56,7 @@ type standing struct {
 // past is what is kept of an older view.
 type past struct {
 	version uint64
+	view    *members.View
 	owners  *members.Owners
 	since   time.Time
 }
@@ -66,7 +67,7 @@ func newStanding(v *members.View, before *standing) *standing {
 		return s
 	}
 	older := before.before[:min(len(before.before), maxHistory-1)]
-	s.before = append(make([]past, 0, len(older)+1), past{before.version(), before.owners, before.since})
+	s.before = append(make([]past, 0, len(older)+1), past{before.version(), before.view, before.owners, before.since})
 	s.before = append(s.before, older...)
 	return s
 }
@@ -87,6 +88,10 @@ func (s *standing) settled(version uint64, now time.Time, grace time.Duration) u
 	return 0
 }
 
+// fresh reports whether a member owned nothing up to a view: it is not in it, and
+// an ID never comes back, or it is joining, and no member joins a second time.
+func fresh(m *members.Member) bool { return m == nil || m.State == members.Joining }
+
 // mayHave reports whether the member may have the actor, if it has handed over
 // by the view through: whether it owned it in any view since then.
 func (s *standing) mayHave(id string, hash, through uint64) bool {
@@ -97,6 +102,9 @@ func (s *standing) mayHave(id string, hash, through uint64) bool {
 		}
 		if b.version != next {
 			return true // a view that this node has not seen
+		}
+		if b.version > 0 && fresh(b.view.Find(id)) {
+			return false // and neither in any view before
 		}
 		if owner := b.owners.OfHash(hash); owner != nil && owner.ID == id {
 			return true

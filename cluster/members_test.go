@@ -382,6 +382,38 @@ func TestMembersThatDoNotReachEachOther(t *testing.T) {
 	})
 }
 
+// A member that is only starting holds nobody up: not while it joins, and not
+// for what it never owned when it is up and does not answer yet.
+func TestNewcomerHoldsNobodyUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, none, nil)
+		n := f.start("n0")
+		other := f.start("n1")
+		time.Sleep(100 * time.Millisecond)
+		signAll := func(what string, from int) {
+			began := time.Now()
+			for i := from; i < from+20; i++ { // none of them was asked before
+				if f.table.now().Owners().Of(book(i)).ID != "late" {
+					sign(t, n, book(i), what)
+				}
+			}
+			if took := time.Since(began); took > 500*time.Millisecond {
+				t.Errorf("%s: 20 calls took %s", what, took)
+			}
+		}
+		f.table.joinAs("late", members.Joining, members.Actors)
+		time.Sleep(100 * time.Millisecond)
+		signAll("while it joins", 0)
+		f.table.set("late", members.Up)
+		time.Sleep(100 * time.Millisecond)
+		signAll("when it is up", 20)
+		f.table.remove("late")
+		time.Sleep(time.Second)
+		n.stop(t)
+		other.stop(t)
+	})
+}
+
 // Each node wakes what it owns, and nothing else.
 func TestRemindersWakeTheOwners(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -115,7 +115,7 @@ func (p *peers) adopt(v *members.View) {
 		if m := &v.Members[i]; m.ID != p.self {
 			l := p.linkTo(m.ID, m.Address)
 			here = append(here, l)
-			if m.Is(members.Actors) {
+			if m.Is(members.Actors) && !fresh(m) {
 				s.hosts = append(s.hosts, l)
 			}
 		}

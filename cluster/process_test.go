@@ -187,7 +187,15 @@ func serveRPC(name string, service any, socket string) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	go server.Accept(listener)
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return // it was closed
+			}
+			go server.ServeConn(conn)
+		}
+	}()
 	return listener, nil
 }
 
