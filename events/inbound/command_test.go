@@ -153,7 +153,8 @@ func TestSourceAndIDMakeTheKey(t *testing.T) {
 		}
 		return c.cmd.(*skupb.Adjust).IdempotencyKey
 	}
-	if key("/a", "1") != key("/a", "1") || key("/a", "1") == key("/a", "2") || key("/a", "1") == key("/b", "1") || key("/a", "b1") == key("/ab", "1") {
+	first := key("/a", "1")
+	if again := key("/a", "1"); again != first || first == key("/a", "2") || first == key("/b", "1") || key("/a", "b1") == key("/ab", "1") {
 		t.Error("not one key for each source and id")
 	}
 }

@@ -140,10 +140,10 @@ func (c *Consumer) Run(ctx context.Context) error {
 
 // ended is nil when the reason is that it was told to end.
 func ended(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return nil
+	if ctx.Err() == nil {
+		return err
 	}
-	return err
+	return nil
 }
 
 // generations works on the partitions that this member has, from one rebalance

@@ -36,12 +36,11 @@ func (c *Consumer) try(ctx context.Context, cmd command) (r *rejection, wait tim
 		return nil, 0, fmt.Errorf("SKU %s answered with %T", cmd.sku, reply)
 	}
 	refusal := answer.Refusal
-	switch refusal.GetReason() {
-	case commonpb.Reason_REASON_THROTTLED, commonpb.Reason_REASON_IN_PROGRESS:
-		return nil, time.Duration(refusal.RetryAfterMs) * time.Millisecond, fmt.Errorf("%w: %s", errBusy, refusal.Message)
-	}
 	if refusal == nil {
 		return nil, 0, nil
+	}
+	if r := refusal.Reason; r == commonpb.Reason_REASON_THROTTLED || r == commonpb.Reason_REASON_IN_PROGRESS {
+		return nil, time.Duration(refusal.RetryAfterMs) * time.Millisecond, fmt.Errorf("%w: %s", errBusy, refusal.Message)
 	}
 	return &rejection{reason: strings.TrimPrefix(refusal.Reason.String(), "REASON_"), message: refusal.Message, field: refusal.Field}, 0, nil
 }
