@@ -12,7 +12,7 @@ import (
 )
 
 // APIKeyHeader is the header of a machine's key.
-const APIKeyHeader = "X-Api-Key"
+const APIKeyHeader = "X-Api-Key" //nolint:gosec // the name of a header
 
 // Credentials are what a request, or a connection at its beginning, says who it
 // is by: the values of the two headers, each as often as it was sent.

@@ -361,10 +361,20 @@ func (f *fakeAccounts) RevokeAPIKey(context.Context, string, string) (*apikeypb.
 	return f.key, f.refusal, f.err
 }
 
+// refuseKeys has every key refused, or taken with nil.
+func (f *fakeAccounts) refuseKeys(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.keyErr = err
+}
+
 // AuthenticateAPIKey takes what a token of these tests looks like.
 func (f *fakeAccounts) AuthenticateAPIKey(_ context.Context, secret string) (auth.Claims, error) {
-	if f.keyErr != nil {
-		return auth.Claims{}, f.keyErr
+	f.mu.Lock()
+	err := f.keyErr
+	f.mu.Unlock()
+	if err != nil {
+		return auth.Claims{}, err
 	}
 	claims, err := fakeTokens{}.Verify(secret, time.Time{})
 	if err != nil {
