@@ -124,7 +124,7 @@ func TestThereIsAlwaysAnOperator(t *testing.T) {
 		}
 		refused += w.refused
 	})
-	if refused == 0 || demoted == 0 {
+	if !testing.Short() && (refused == 0 || demoted == 0) {
 		t.Errorf("%d demotions refused, %d done: this tests nothing", refused, demoted)
 	}
 }
