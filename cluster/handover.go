@@ -221,6 +221,7 @@ func (p *peers) handOver(ctx context.Context, s *standing) bool {
 		}
 	})
 	defer p.pending.Store(0)
+	began := time.Now()
 	var open []*activation
 	for next := 0; ; {
 		still := open[:0]
@@ -237,6 +238,9 @@ func (p *peers) handOver(ctx context.Context, s *standing) bool {
 		}
 		p.pending.Store(int64(len(open) + len(moving) - next))
 		if len(open) == 0 {
+			if len(moving) > 0 {
+				p.logger.Info("actors handed over", "view", s.version(), "actors", len(moving), "took", time.Since(began))
+			}
 			return true
 		}
 		if p.present.Load() != s || !sleep(ctx, handOverPoll) {

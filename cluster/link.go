@@ -184,13 +184,13 @@ func (l *link) run() {
 		case <-l.stopped.Done():
 			return
 		case <-broken:
-			l.drop()
+			l.drop(errLost)
 		case <-l.wake:
 			// Those who were answered together ask again together, if they get the
 			// chance to; on an idle machine this returns at once.
 			runtime.Gosched()
 			if err := l.flush(); err != nil {
-				l.drop()
+				l.drop(err)
 			}
 		}
 	}
@@ -292,7 +292,11 @@ func (l *link) frame() *clusterpb.Frame {
 }
 
 // drop gives the connection up: everyone who waits for the peer is told, now.
-func (l *link) drop() {
+func (l *link) drop(why error) {
+	// That it still cannot be reached is the membership's to say.
+	if connected := l.connection() != nil; connected && l.stopped.Err() == nil {
+		l.peers.logger.Info("connection to a member lost", "member", l.id, "error", why)
+	}
 	l.fail(time.Now().Add(reconnectAfter))
 	if l.stopped.Err() == nil {
 		l.peers.metrics.lost()

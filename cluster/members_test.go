@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/protobuf/proto"
 
 	"stampede/actors/entity"
@@ -98,12 +99,13 @@ func (w *witness) ended(node string, addr entity.Address) {
 
 // fleet is some nodes over one disk.
 type fleet struct {
-	disk    *disk
-	table   *table
-	net     *network
-	watch   *witness
-	grace   time.Duration
-	options cluster.Options
+	registry *prometheus.Registry // of the first node
+	disk     *disk
+	table    *table
+	net      *network
+	watch    *witness
+	grace    time.Duration
+	options  cluster.Options
 }
 
 type fellow struct {
@@ -134,7 +136,12 @@ func (f *fleet) start(id string, roles ...members.Role) *fellow {
 	kinds := []entity.Spawner{
 		f.watch.over(id, entity.Bind(rt, guestBook())), f.watch.over(id, entity.Bind(rt, accounts())), f.watch.over(id, entity.Bind(rt, chain())),
 	}
-	n := cluster.NewMember(quiet, kinds, nil, f.options, cluster.MemberConfig{Membership: s, Transport: port, Grace: f.grace})
+	var metrics *cluster.Metrics
+	if f.registry == nil {
+		f.registry = prometheus.NewRegistry()
+		metrics = cluster.NewMetrics(f.registry)
+	}
+	n := cluster.NewMember(quiet, kinds, nil, f.options, cluster.MemberConfig{Membership: s, Transport: port, Metrics: metrics, Grace: f.grace})
 	caller.Caller = n
 	return &fellow{n, id, s}
 }
@@ -409,6 +416,51 @@ func TestNewcomerHoldsNobodyUp(t *testing.T) {
 		signAll("when it is up", 20)
 		f.table.remove("late")
 		time.Sleep(time.Second)
+		n.stop(t)
+		other.stop(t)
+	})
+}
+
+// What an operator sees of a node that another one joins.
+func TestMetrics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, none, nil)
+		n := f.start("n0")
+		time.Sleep(time.Second)
+		for i := range 20 {
+			sign(t, n, book(i), "a")
+		}
+		other := f.start("n1")
+		time.Sleep(time.Second)
+		for i := range 20 {
+			sign(t, n, book(i), "b")
+		}
+		seen := map[string]float64{}
+		families, err := f.registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, family := range families {
+			for _, m := range family.GetMetric() {
+				seen[family.GetName()] += m.GetCounter().GetValue() + m.GetGauge().GetValue()
+			}
+		}
+		moved := float64(other.Active()["book"])
+		for name, want := range map[string]float64{
+			"stampede_cluster_activations_total": 20,
+			"stampede_cluster_handovers_total":   moved,
+			"stampede_cluster_handovers_pending": 0,
+			"stampede_cluster_claims":            0,
+			"stampede_cluster_queue_messages":    0,
+			"stampede_cluster_view":              2,
+		} {
+			if got, ok := seen[name]; !ok || got != want {
+				t.Errorf("%s is %v, want %v", name, got, want)
+			}
+		}
+		if moved == 0 || seen["stampede_cluster_requests_total"] < moved || seen["stampede_cluster_frames_total"] == 0 {
+			t.Errorf("%v moved; %v", moved, seen)
+		}
 		n.stop(t)
 		other.stop(t)
 	})
