@@ -77,7 +77,7 @@ func realShopWith(t *testing.T, store *memstore.Store, provider payments.Provide
 	accounts := auth.NewAccounts(hosted, tokens, auth.NewPasswords(2, 64), []byte("0123456789abcdef0123456789abcdef"), time.Now)
 	config := gateway.Config{
 		Caller: hosted, Views: store, Accounts: accounts, Journal: store, Cluster: aCluster{}, Tokens: tokens, Keys: keys, HoldFor: 10 * time.Minute, TicketKey: []byte("0123456789abcdef0123456789abcdef"),
-		Limits: gateway.Limits{HTTP: httpapi.Limits{RatePerSecond: -1}}, Logger: logger, Clock: time.Now,
+		Limits: gateway.Limits{HTTP: httpapi.Limits{RatePerSecond: -1}}, Logger: logger, Clock: clock,
 	}
 	open := func(hold time.Duration) *world {
 		config.HoldFor = hold
