@@ -2,7 +2,6 @@ package cloudevents
 
 import (
 	"encoding/hex"
-	"fmt"
 	"regexp"
 	"strconv"
 	"time"
@@ -43,7 +42,14 @@ func (m *Mapper) headers(e event) []Header {
 }
 
 // sequence is a version in 20 digits: strings sort as the numbers do.
-func sequence(version uint64) string { return fmt.Sprintf("%020d", version) }
+func sequence(version uint64) string {
+	var b [20]byte
+	for i := len(b) - 1; i >= 0; i-- {
+		b[i] = '0' + byte(version%10)
+		version /= 10
+	}
+	return string(b[:])
+}
 
 var traceparentText = regexp.MustCompile(`^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$`)
 
