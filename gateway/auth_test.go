@@ -54,6 +54,7 @@ var access = []struct {
 	{"Query.order", `{ it: order(id: "` + anOrder + `") { id customer { id email } } }`, mustLogIn, gets, nothing, gets, gets, mustLogIn},
 	{"Query.orders", `{ it: orders { edges { node { id } } } }`, mustLogIn, isForbidden, isForbidden, gets, gets, mustLogIn},
 	{"Subscription.stockChanged", `subscription { it: stockChanged(skus: ["INACTIVE"]) { sku } }`, nothing, nothing, nothing, gets, gets, mustLogIn},
+	{"Subscription.saleChanged", `subscription { it: saleChanged(id: "` + aSale + `") { id } }`, gets, gets, gets, gets, gets, mustLogIn},
 	{"Subscription.orderChanged", `subscription { it: orderChanged(id: "` + anOrder + `") { id customer { id email } } }`, mustLogIn, gets, nothing, gets, gets, mustLogIn},
 	{"Mutation.registerUser", `mutation { it: registerUser(input: {email: "a@b.test", password: "12345678"}) { userErrors { code } } }`, done, done, done, done, done, done},
 	{"Mutation.logIn", `mutation { it: logIn(input: {email: "a@b.test", password: "12345678"}) { userErrors { code } } }`, done, done, done, done, done, done},
@@ -103,7 +104,7 @@ func shopOfAlice(_ context.Context, to entity.Address, cmd proto.Message) (proto
 		case *salepb.Join, *salepb.GetSchedule:
 			return &salepb.JoinReply{Number: 1, Schedule: schedule}, nil
 		}
-		return &salepb.SaleReply{Sale: &salepb.Sale{Id: aSale, Name: "S", Schedule: schedule}}, nil
+		return &salepb.SaleReply{Sale: &salepb.Sale{Id: aSale, Name: "S", Schedule: schedule}, EventVersion: 1}, nil
 	case "order":
 		return &orderpb.OrderReply{Order: &orderpb.Order{Id: anOrder, CustomerId: alice, Status: orderpb.Status_STATUS_RESERVED, Version: 1}}, nil
 	case "product":
@@ -208,9 +209,10 @@ func TestAccessKnowsEveryRootField(t *testing.T) {
 // forEveryone are the fields that show what their id names to anyone, because
 // it is nobody's own.
 var forEveryone = map[string]string{
-	"Query.node sale":   "a sale is public",
-	"Query.sale":        "a sale is public",
-	"Mutation.joinSale": "anyone may join, and gets a place of their own",
+	"Query.node sale":          "a sale is public",
+	"Query.sale":               "a sale is public",
+	"Subscription.saleChanged": "a sale is public",
+	"Mutation.joinSale":        "anyone may join, and gets a place of their own",
 }
 
 // What @auth says is what the table says, and another customer gets nothing by

@@ -72,7 +72,7 @@ func (d *draft) refuse(r *commonpb.Refusal) Decision {
 }
 
 func (d *draft) answer(r *commonpb.Refusal) Decision {
-	return Decision{Events: d.events, Reply: &salepb.SaleReply{Refusal: proto.CloneOf(r), Sale: d.s.Shown()}}
+	return Decision{Events: d.events, Reply: &salepb.SaleReply{Refusal: proto.CloneOf(r), Sale: d.s.Shown(), EventVersion: d.s.version}}
 }
 
 // onTime opens and ends the sale by its schedule.

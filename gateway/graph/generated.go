@@ -109,6 +109,7 @@ type SaleItemResolver interface {
 }
 type SubscriptionResolver interface {
 	StockChanged(ctx context.Context, skus []string, maxPerSecond *int32) (<-chan *StockLevel, error)
+	SaleChanged(ctx context.Context, id string) (<-chan *Sale, error)
 	OrderChanged(ctx context.Context, id string, afterVersion *int32) (<-chan *Order, error)
 }
 type UserResolver interface {
@@ -547,6 +548,7 @@ extend type Mutation {
 "Over graphql-transport-ws at /graphql, and over server-sent events. The first message is the present state; then changes, conflated to the newest."
 type Subscription {
   stockChanged(skus: [String!]!, maxPerSecond: Int = 4): StockLevel!
+  saleChanged(id: ID!): Sale!
   orderChanged(id: ID!, afterVersion: Int): Order! @auth(role: CUSTOMER)
 }
 `, BuiltIn: false},
@@ -1910,6 +1912,20 @@ func (ec *executionContext) field_Subscription_orderChanged_args(ctx context.Con
 		return nil, err
 	}
 	args["afterVersion"] = arg1
+	return args, nil
+}
+
+func (ec *executionContext) field_Subscription_saleChanged_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "id",
+		func(ctx context.Context, v any) (string, error) {
+			return ec.unmarshalNID2string(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["id"] = arg0
 	return args, nil
 }
 
@@ -8575,6 +8591,50 @@ func (ec *executionContext) fieldContext_Subscription_stockChanged(ctx context.C
 	return fc, nil
 }
 
+func (ec *executionContext) _Subscription_saleChanged(ctx context.Context, field graphql.CollectedField) (ret func(ctx context.Context) graphql.Marshaler) {
+	return graphql.ResolveFieldStream(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Subscription_saleChanged(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Subscription().SaleChanged(ctx, fc.Args["id"].(string))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *Sale) graphql.Marshaler {
+			return ec.marshalNSale2ᚖstampedeᚋgatewayᚋgraphᚐSale(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Subscription_saleChanged(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Subscription",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Sale(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Subscription_saleChanged_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _Subscription_orderChanged(ctx context.Context, field graphql.CollectedField) (ret func(ctx context.Context) graphql.Marshaler) {
 	return graphql.ResolveFieldStream(
 		ctx,
@@ -14225,6 +14285,8 @@ func (ec *executionContext) _Subscription(ctx context.Context, sel ast.Selection
 	switch fields[0].Name {
 	case "stockChanged":
 		return ec._Subscription_stockChanged(ctx, fields[0])
+	case "saleChanged":
+		return ec._Subscription_saleChanged(ctx, fields[0])
 	case "orderChanged":
 		return ec._Subscription_orderChanged(ctx, fields[0])
 	default:
@@ -15599,6 +15661,14 @@ func (ec *executionContext) marshalNSale2ᚕstampedeᚋgatewayᚋgraphᚐSaleᚄ
 	}
 
 	return ret
+}
+
+func (ec *executionContext) marshalNSale2ᚖstampedeᚋgatewayᚋgraphᚐSale(ctx context.Context, sel ast.SelectionSet, v *Sale) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "Sale!")
+		return graphql.Null
+	}
+	return ec._Sale(ctx, sel, v)
 }
 
 func (ec *executionContext) marshalNSaleItem2stampedeᚋgatewayᚋgraphᚐSaleItem(ctx context.Context, sel ast.SelectionSet, v SaleItem) graphql.Marshaler {

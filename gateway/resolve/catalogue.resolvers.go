@@ -2,7 +2,6 @@ package resolve
 
 import (
 	"context"
-
 	"stampede/actors/product"
 	"stampede/gateway/fault"
 	"stampede/gateway/graph"

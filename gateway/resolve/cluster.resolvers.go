@@ -2,7 +2,6 @@ package resolve
 
 import (
 	"context"
-
 	"stampede/gateway/graph"
 )
 

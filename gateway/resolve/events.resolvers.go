@@ -3,9 +3,8 @@ package resolve
 import (
 	"context"
 	"fmt"
-	"time"
-
 	"stampede/gateway/graph"
+	"time"
 )
 
 func (r *mutationResolver) ReplayEvents(ctx context.Context, input graph.ReplayEventsInput) (*graph.ReplayPayload, error) {

@@ -2,7 +2,6 @@ package resolve
 
 import (
 	"context"
-
 	"stampede/actors/order"
 	"stampede/gateway/graph"
 	"stampede/persistence"

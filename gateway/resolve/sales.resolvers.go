@@ -2,7 +2,6 @@ package resolve
 
 import (
 	"context"
-
 	"stampede/actors/sale"
 	"stampede/gateway/fault"
 	"stampede/gateway/graph"
@@ -102,7 +101,8 @@ func (r *saleItemResolver) Variant(ctx context.Context, obj *graph.SaleItem) (*g
 }
 
 func (r *saleItemResolver) Remaining(ctx context.Context, obj *graph.SaleItem) (int32, error) {
-	level, err := r.loaders(ctx).levels.Load(ctx, obj.Sku)
+	// Not by the loaders, which keep what they have read as long as a subscription lasts.
+	level, err := r.level(ctx, obj.Sku)
 	if err != nil || level.GetSale().GetSaleId() != obj.SaleID {
 		return 0, err // of a sale that is over nothing remains
 	}

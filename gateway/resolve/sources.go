@@ -13,6 +13,7 @@ import (
 	"stampede/gateway/live"
 	"stampede/proto/gen/commonpb"
 	"stampede/proto/gen/orderpb"
+	"stampede/proto/gen/salepb"
 	"stampede/proto/gen/skupb"
 )
 
@@ -58,6 +59,35 @@ func stockSource(ctx context.Context, skus []string, maxPerSecond *int32) (*live
 		Allowed: func(reply proto.Message) bool { return reply.(*skupb.StockReply).Level.Active || v.IsStaff() },
 		Later:   true,
 		Value:   func(reply proto.Message) any { return levelOf(reply.(*skupb.StockReply).Level) },
+	}, nil
+}
+
+// saleKind is told of everybody who joins too: how many wait is what many look at.
+func saleKind() *live.Kind {
+	return &live.Kind{Name: kindSale, Get: &salepb.Get{}, Version: func(reply proto.Message) uint64 {
+		sale, _ := reply.(*salepb.SaleReply)
+		if sale.GetSale() == nil {
+			return 0
+		}
+		return uint64(max(sale.GetEventVersion(), 0))
+	}}
+}
+
+// maxSaleStatesPerSecond is how often a subscriber hears of one sale at most: a
+// crowd that joins changes it with every one of them.
+const maxSaleStatesPerSecond = 4
+
+func (r *Resolver) saleSource(ctx context.Context, id string) (*live.Source, error) {
+	if _, err := viewerOf(ctx); err != nil {
+		return nil, err
+	}
+	if err := checkID(id, salePrefix, "id"); err != nil {
+		return nil, err
+	}
+	return &live.Source{
+		Kind: saleKind(), IDs: []string{id}, PerSecond: maxSaleStatesPerSecond,
+		Allowed: func(proto.Message) bool { return true },
+		Value:   func(reply proto.Message) any { return r.saleOf(reply.(*salepb.SaleReply).Sale) },
 	}, nil
 }
 

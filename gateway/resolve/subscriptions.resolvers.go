@@ -19,6 +19,18 @@ func (r *subscriptionResolver) StockChanged(ctx context.Context, skus []string, 
 	return nil, nil //nolint:nilnil // events do not come through a channel
 }
 
+func (r *subscriptionResolver) SaleChanged(ctx context.Context, id string) (<-chan *graph.Sale, error) {
+	if event, ok := operation.EventOf[*graph.Sale](ctx); ok {
+		return event, nil
+	}
+	source, err := r.saleSource(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	operation.Offer(ctx, source)
+	return nil, nil //nolint:nilnil // events do not come through a channel
+}
+
 func (r *subscriptionResolver) OrderChanged(ctx context.Context, id string, afterVersion *int32) (<-chan *graph.Order, error) {
 	if event, ok := operation.EventOf[*graph.Order](ctx); ok {
 		return event, nil

@@ -803,9 +803,11 @@ func (*Get) Descriptor() ([]byte, []int) {
 }
 
 type SaleReply struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Refusal       *commonpb.Refusal      `protobuf:"bytes,1,opt,name=refusal,proto3" json:"refusal,omitempty"`
-	Sale          *Sale                  `protobuf:"bytes,2,opt,name=sale,proto3" json:"sale,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Refusal *commonpb.Refusal      `protobuf:"bytes,1,opt,name=refusal,proto3" json:"refusal,omitempty"`
+	Sale    *Sale                  `protobuf:"bytes,2,opt,name=sale,proto3" json:"sale,omitempty"`
+	// The sale's newest event, which may be one that only a place in the waiting room has changed by.
+	EventVersion  int64 `protobuf:"varint,3,opt,name=event_version,json=eventVersion,proto3" json:"event_version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -852,6 +854,13 @@ func (x *SaleReply) GetSale() *Sale {
 		return x.Sale
 	}
 	return nil
+}
+
+func (x *SaleReply) GetEventVersion() int64 {
+	if x != nil {
+		return x.EventVersion
+	}
+	return 0
 }
 
 // Join takes a place in the waiting room. Joining twice gives the same place.
@@ -2280,10 +2289,11 @@ const file_stampede_sale_v1_sale_proto_rawDesc = "" +
 	"\x11_admit_per_secondB\x0f\n" +
 	"\r_starts_at_msB\r\n" +
 	"\v_ends_at_ms\"\x05\n" +
-	"\x03Get\"n\n" +
+	"\x03Get\"\x93\x01\n" +
 	"\tSaleReply\x125\n" +
 	"\arefusal\x18\x01 \x01(\v2\x1b.stampede.common.v1.RefusalR\arefusal\x12*\n" +
-	"\x04sale\x18\x02 \x01(\v2\x16.stampede.sale.v1.SaleR\x04sale\"'\n" +
+	"\x04sale\x18\x02 \x01(\v2\x16.stampede.sale.v1.SaleR\x04sale\x12#\n" +
+	"\revent_version\x18\x03 \x01(\x03R\feventVersion\"'\n" +
 	"\x04Join\x12\x1f\n" +
 	"\vcustomer_id\x18\x01 \x01(\tR\n" +
 	"customerId\"\x92\x01\n" +
