@@ -2,10 +2,11 @@ package resolve
 
 import (
 	"context"
+	"time"
+
 	"stampede/gateway/graph"
 	"stampede/persistence"
 	"stampede/proto/gen/commonpb"
-	"time"
 )
 
 func (r *mutationResolver) RegisterUser(ctx context.Context, input graph.RegisterUserInput) (*graph.AuthPayload, error) {

@@ -2,9 +2,10 @@ package resolve
 
 import (
 	"context"
+	"strings"
+
 	"stampede/gateway/fault"
 	"stampede/gateway/graph"
-	"strings"
 )
 
 func (r *queryResolver) Node(ctx context.Context, id string) (graph.Node, error) {

@@ -2,6 +2,7 @@ package resolve
 
 import (
 	"context"
+
 	"stampede/gateway/graph"
 )
 

@@ -3,8 +3,9 @@ package resolve
 import (
 	"context"
 	"fmt"
-	"stampede/gateway/graph"
 	"time"
+
+	"stampede/gateway/graph"
 )
 
 func (r *mutationResolver) ReplayEvents(ctx context.Context, input graph.ReplayEventsInput) (*graph.ReplayPayload, error) {

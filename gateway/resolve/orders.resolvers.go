@@ -2,6 +2,7 @@ package resolve
 
 import (
 	"context"
+
 	"stampede/actors/order"
 	"stampede/gateway/graph"
 	"stampede/persistence"

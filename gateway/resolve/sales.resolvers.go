@@ -2,6 +2,7 @@ package resolve
 
 import (
 	"context"
+
 	"stampede/actors/sale"
 	"stampede/gateway/fault"
 	"stampede/gateway/graph"
