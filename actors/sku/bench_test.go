@@ -139,3 +139,36 @@ func heapBytes() int64 {
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
 }
+
+// BenchmarkSaleAgainstPlain is a reservation and its release as an ordinary
+// order and as one of a sale with window, admission, allocation and limit, side
+// by side: what a sale costs is the difference.
+func BenchmarkSaleAgainstPlain(b *testing.B) {
+	for _, mode := range []string{"plain", "sale"} {
+		b.Run(mode, func(b *testing.B) {
+			s := benchState(b, 1_000)
+			apply(b, s, &skupb.ConfigureSale{
+				SaleId: "sal_1", SaleVersion: 1, StartsAtMs: t0.UnixMilli(), EndsAtMs: t0.Add(saleLasts).UnixMilli(), Price: eur(990),
+				Allocation: MaxOnHand / 2, PerCustomerLimit: 2, AdmissionRequired: true,
+			}, t0)
+			commands := make([]*skupb.Reserve, 4096)
+			for i := range commands {
+				commands[i] = benchReserve(1_000_000 + i)
+				if mode == "sale" {
+					commands[i].SaleId, commands[i].Admitted = "sal_1", true
+				}
+			}
+			b.ReportAllocs()
+			i := 0
+			for b.Loop() {
+				c := commands[i%len(commands)]
+				if r := refusalOf(apply(b, s, c, t0)); r != nil {
+					b.Fatal(r)
+				}
+				apply(b, s, &skupb.Release{OrderId: c.GetOrderId()}, t0)
+				s.settled.remove(c.GetOrderId())
+				i++
+			}
+		})
+	}
+}
