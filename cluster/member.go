@@ -27,6 +27,9 @@ type MemberConfig struct {
 	// Grace is how long a member that cannot be asked has to stop an actor, once it
 	// is known to act on the view by which another one owns it. Default: 2 s.
 	Grace time.Duration
+	// Before, if set, is called with the node before other nodes reach it: there
+	// the actors get to know whom they ask, for they may be asked at once.
+	Before func(*Node)
 }
 
 const (
@@ -45,6 +48,9 @@ func NewMember(logger *slog.Logger, kinds []entity.Spawner, ports map[string]Cal
 	n := newNode(logger, kinds, ports, o)
 	n.peers = newPeers(n, c)
 	n.actors.peers = n.peers
+	if c.Before != nil {
+		c.Before(n)
+	}
 	n.peers.start()
 	c.Metrics.watch(n)
 	n.begin()

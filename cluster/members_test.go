@@ -141,8 +141,7 @@ func (f *fleet) start(id string, roles ...members.Role) *fellow {
 		f.registry = prometheus.NewRegistry()
 		metrics = cluster.NewMetrics(f.registry)
 	}
-	n := cluster.NewMember(quiet, kinds, nil, f.options, cluster.MemberConfig{Membership: s, Transport: port, Metrics: metrics, Grace: f.grace})
-	caller.Caller = n
+	n := cluster.NewMember(quiet, kinds, nil, f.options, cluster.MemberConfig{Membership: s, Transport: port, Metrics: metrics, Grace: f.grace, Before: func(n *cluster.Node) { caller.Caller = n }})
 	return &fellow{n, id, s}
 }
 
