@@ -211,7 +211,7 @@ func TestEveryStateAndCommand(t *testing.T) {
 			t.Run(state+"/"+name, func(t *testing.T) {
 				w, now := in(t, state)
 				d := w.send(cmd(now), now)
-				got := ""
+				var got string
 				if _, told := d.Reply.(*salepb.ReportReply); told {
 					got = "told"
 				} else {

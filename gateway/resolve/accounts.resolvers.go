@@ -162,7 +162,7 @@ func (r *queryResolver) User(ctx context.Context, id string) (*graph.User, error
 	if err != nil {
 		return nil, err
 	}
-	if err := checkID(id, userPrefix, "id"); err != nil {
+	if err := checkID(id, userPrefix); err != nil {
 		return nil, err
 	}
 	return r.user(ctx, v, id)

@@ -91,7 +91,7 @@ func (r *queryResolver) Product(ctx context.Context, id *string, slug *string) (
 	case (id == nil) == (slug == nil):
 		return nil, fault.InvalidField("must be given, or else slug: exactly one of the two", "id")
 	case id != nil:
-		if err := checkID(*id, productPrefix, "id"); err != nil {
+		if err := checkID(*id, productPrefix); err != nil {
 			return nil, err
 		}
 		return r.product(ctx, v, *id)

@@ -28,9 +28,10 @@ func wantID(prefix string) string {
 	return "must be an id as the API gave it: " + prefix + " and 26 lower-case letters and digits"
 }
 
-func checkID(id, prefix, argument string) error {
+// checkID is about the argument id.
+func checkID(id, prefix string) error {
 	if !isID(id, prefix) {
-		return fault.InvalidField(wantID(prefix), argument)
+		return fault.InvalidField(wantID(prefix), "id")
 	}
 	return nil
 }

@@ -98,7 +98,7 @@ func (r *queryResolver) Order(ctx context.Context, id string) (*graph.Order, err
 	if err != nil {
 		return nil, err
 	}
-	if err := checkID(id, orderPrefix, "id"); err != nil {
+	if err := checkID(id, orderPrefix); err != nil {
 		return nil, err
 	}
 	return r.order(ctx, v, id)

@@ -65,7 +65,7 @@ func (r *queryResolver) Sale(ctx context.Context, id string) (*graph.Sale, error
 	if _, err := viewerOf(ctx); err != nil {
 		return nil, err
 	}
-	if err := checkID(id, salePrefix, "id"); err != nil {
+	if err := checkID(id, salePrefix); err != nil {
 		return nil, err
 	}
 	return r.sale(ctx, id)

@@ -81,7 +81,7 @@ func (r *Resolver) saleSource(ctx context.Context, id string) (*live.Source, err
 	if _, err := viewerOf(ctx); err != nil {
 		return nil, err
 	}
-	if err := checkID(id, salePrefix, "id"); err != nil {
+	if err := checkID(id, salePrefix); err != nil {
 		return nil, err
 	}
 	return &live.Source{
@@ -96,7 +96,7 @@ func orderSource(ctx context.Context, id string, afterVersion *int32) (*live.Sou
 	if err != nil {
 		return nil, err
 	}
-	if err := checkID(id, orderPrefix, "id"); err != nil {
+	if err := checkID(id, orderPrefix); err != nil {
 		return nil, err
 	}
 	after := deref(afterVersion)
