@@ -41,7 +41,9 @@ type level struct {
 	spans map[entity.Epoch]*span
 	// changed: something was added since it was begun.
 	changed bool
-	// sent is the record whose level was sent in this round.
+	// begin is seq as of when the round began, and sent the record whose level
+	// was sent in it: these and total are the sender's own.
+	begin uint64
 	sent  uint64
 	total *span
 }
@@ -146,7 +148,7 @@ func (g *group) dueLevels() []*level {
 			later = append(later, v)
 			continue
 		}
-		v.changed, v.total = false, nil
+		v.changed, v.total, v.begin = false, nil, v.seq
 		due = append(due, v)
 	}
 	g.levels.order = later
@@ -166,7 +168,7 @@ func (g *group) putBack(round []*level) {
 
 // sendLevel queues the newest level of a stream.
 func (g *group) sendLevel(ctx context.Context, v *level) error {
-	rec, err := g.newest(ctx, v.addr, v.seq)
+	rec, err := g.newest(ctx, v.addr, v.begin)
 	if err != nil || rec == nil {
 		return err
 	}

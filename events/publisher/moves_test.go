@@ -82,6 +82,13 @@ func TestActorsMove(t *testing.T) {
 				r := rand.New(rand.NewPCG(seed, 9))
 				j, l := logtest.NewJournal(3), newFakeLink(t)
 				l.fault = randomFaults(l, rand.New(rand.NewPCG(seed, 6)))
+				var dead, adopted atomic.Bool
+				j.OnSave = func(_ string, epoch entity.Epoch, _ uint64) error {
+					if epoch == 1 && dead.Load() && !adopted.Load() {
+						return errors.New("dead")
+					}
+					return nil
+				}
 				shop := logtest.NewShop(j, seed, 4)
 				one, two := startNode(t, j, l, 1), startNode(t, j, l, 2)
 				trade := func(nodes map[entity.Epoch]*testNode, rounds int) {
@@ -96,12 +103,7 @@ func TestActorsMove(t *testing.T) {
 				trade(map[entity.Epoch]*testNode{1: one, 2: two}, 15)
 				// One dies: what it had read is lost, and so are the watermarks that it had not saved.
 				one.away.Store(true)
-				j.OnSave = func(_ string, epoch entity.Epoch, _ uint64) error {
-					if epoch == 1 && two.logs.epochs.Load() == nil {
-						return errors.New("dead")
-					}
-					return nil
-				}
+				dead.Store(true)
 				shop.Trade(1, 10)
 				time.Sleep(50 * time.Millisecond)
 				one.stop()
@@ -110,6 +112,7 @@ func TestActorsMove(t *testing.T) {
 				if err := <-one.done; err == nil {
 					t.Error("the dead one had published everything")
 				}
+				adopted.Store(true)
 				two.logs.adopt(1)
 				if seed%2 == 0 {
 					three.logs.adopt(1) // twice: no harm
