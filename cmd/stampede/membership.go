@@ -195,7 +195,7 @@ const maxUnpublished = 10_000
 // unpublished counts the stream's events beyond the publisher's watermarks.
 func (o *operations) unpublished(ctx context.Context, addr entity.Address) (int, error) {
 	stream := addr.Stream()
-	marks, err := o.store.Watermarks(ctx, publisher.ReaderName)
+	marks, err := o.store.Watermarks(ctx, publisher.GroupName(addr.Kind))
 	if err != nil {
 		return 0, fmt.Errorf("watermarks: %w", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"stampede/actors/apikey"
 	"stampede/actors/order"
 	"stampede/actors/product"
+	"stampede/actors/roster"
 	"stampede/actors/sale"
 	"stampede/persistence"
 	"stampede/proto/gen/accountpb"
@@ -32,6 +33,10 @@ type kind struct {
 	empty   func(id string) aggregate
 	restore func(id string, body []byte) (aggregate, error)
 }
+
+// unlisted reports whether a kind's actors are in no list and have no deadline,
+// so that they need no row: the one roster is asked itself.
+func unlisted(kind string) bool { return kind == roster.Name }
 
 func kinds() map[string]kind {
 	return map[string]kind{

@@ -79,6 +79,9 @@ func (b *batch) read(ctx context.Context, kind string, ids []string) error {
 func (b *batch) fold(ctx context.Context, rec *entity.Record) error {
 	stream := rec.Stream()
 	row := b.current[stream]
+	if row == nil && unlisted(rec.Kind) {
+		return nil
+	}
 	if row == nil {
 		b.p.metrics.unknown.Inc()
 		b.p.cfg.Logger.Error("a record of an unknown kind was left out of the views", slog.String("stream", stream))

@@ -70,8 +70,9 @@ type Projector struct {
 	metrics  *metrics
 	rows     *simplelru.LRU[string, *cached]
 
-	// taking is held by the one Take that folds: there are several logs.
-	taking sync.Mutex
+	// taking has its one place taken by the Take that folds: there are several
+	// logs, and a store that fails is waited for while it is held.
+	taking chan struct{}
 
 	mu sync.Mutex
 	// oldestMs is when the oldest event happened that is not in its row yet; 0: none.
@@ -108,6 +109,7 @@ func New(cfg Config) (*Projector, error) {
 		keeper:   events.NewKeeper(cfg.Log),
 		progress: events.NewProgress(),
 		rows:     rows,
+		taking:   make(chan struct{}, 1),
 	}
 	p.metrics = newMetrics(cfg.Registerer, p)
 	return p, nil
@@ -162,8 +164,12 @@ func (p *Projector) Take(ctx context.Context, epoch entity.Epoch, records []*ent
 }
 
 func (p *Projector) take(ctx context.Context, epoch entity.Epoch, records []*entity.Record, upTo uint64) error {
-	p.taking.Lock()
-	defer p.taking.Unlock()
+	select {
+	case p.taking <- struct{}{}:
+		defer func() { <-p.taking }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	if len(records) > 0 {
 		p.setOldest(time.Now().UnixMilli())
 	}
