@@ -71,6 +71,7 @@ type core[S any, E proto.Message] struct {
 	asks       map[string]*asking
 	blocked    []*asking // asks that leave when what they rest on is durable
 	follow     *call     // the follow-up under way: Pending's asks
+	cause      string    // the trace of the command that the follow-ups come of
 	stalled    int       // follow-ups in a row that changed nothing
 	paused     bool      // no follow-up before resume or a change
 	watchers   []watcher // kept aside until the version is above theirs

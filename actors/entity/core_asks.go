@@ -152,9 +152,10 @@ func (c *core[S, E]) followUp() {
 	}
 	asks := c.pending()
 	if len(asks) == 0 {
+		c.cause = "" // memory of an idle actor
 		return
 	}
-	c.follow = &call{command: &commonpb.Continue{}, followUp: true}
+	c.follow = &call{command: &commonpb.Continue{}, trace: c.cause, followUp: true}
 	c.converse(c.follow, asks)
 }
 

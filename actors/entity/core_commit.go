@@ -120,6 +120,9 @@ func (c *core[S, E]) apply(events []E, k *call) bool {
 	b.count += len(events)
 	c.version += uint64(len(events))
 	c.changed, c.paused, c.stalled = true, false, 0
+	if c.kind.Pending != nil && len(events) > 0 {
+		c.cause = k.trace
+	}
 	return true
 }
 

@@ -33,6 +33,7 @@ type bench struct {
 	unfit    error
 	records  []*Record
 	asked    []Ask
+	traces   []string // of what was asked
 	woken    []time.Time
 	retries  int
 	gathers  int
@@ -70,17 +71,19 @@ func newBench(t *testing.T, change func(*bench)) *bench {
 	return b
 }
 
-func (b *bench) now() time.Time                       { return b.clock }
-func (b *bench) fit() error                           { return b.unfit }
-func (b *bench) commit(rec *Record)                   { b.records = append(b.records, rec) }
-func (b *bench) ask(a Ask, _ string, _ time.Duration) { b.asked = append(b.asked, a) }
-func (b *bench) wake(at time.Time)                    { b.woken = append(b.woken, at) }
-func (b *bench) gather()                              { b.gathers++ }
-func (b *bench) retryCommit(time.Duration)            { b.retries++ }
-func (b *bench) resume(time.Duration)                 {}
-func (b *bench) snapshot(Snapshot, proto.Message)     {}
-func (b *bench) end(reason error)                     { b.ends = append(b.ends, reason) }
-func (b *bench) rand() *rand.Rand                     { return rand.New(rand.NewPCG(1, 1)) }
+func (b *bench) now() time.Time     { return b.clock }
+func (b *bench) fit() error         { return b.unfit }
+func (b *bench) commit(rec *Record) { b.records = append(b.records, rec) }
+func (b *bench) ask(a Ask, trace string, _ time.Duration) {
+	b.asked, b.traces = append(b.asked, a), append(b.traces, trace)
+}
+func (b *bench) wake(at time.Time)                { b.woken = append(b.woken, at) }
+func (b *bench) gather()                          { b.gathers++ }
+func (b *bench) retryCommit(time.Duration)        { b.retries++ }
+func (b *bench) resume(time.Duration)             {}
+func (b *bench) snapshot(Snapshot, proto.Message) {}
+func (b *bench) end(reason error)                 { b.ends = append(b.ends, reason) }
+func (b *bench) rand() *rand.Rand                 { return rand.New(rand.NewPCG(1, 1)) }
 
 type noted struct {
 	b    *bench
@@ -516,5 +519,62 @@ func TestFirstRecordSaysWhatItFollows(t *testing.T) {
 				b.written()
 			}
 		})
+	}
+}
+
+// What a state leads to is traced to the command that led to the state: in the
+// asks, in their events, and after a recovery.
+func TestFollowUpsAreTracedToTheirCause(t *testing.T) {
+	const trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+	settling := func(b *bench) {
+		b.kind.Pending = func(s *till) []Ask {
+			if s.sum > 0 {
+				return []Ask{{Key: "settle", Kind: "till", ID: "other"}}
+			}
+			return nil
+		}
+		decide := b.kind.Decide
+		b.kind.Decide = func(s *till, cmd proto.Message, now time.Time, heard Heard) Decision[*commonpb.Money] {
+			if _, ok := cmd.(*commonpb.Continue); ok {
+				return Decision[*commonpb.Money]{Events: []*commonpb.Money{{MinorUnits: -s.sum}}}
+			}
+			return decide(s, cmd, now, heard)
+		}
+	}
+	b := newBench(t, settling)
+	b.core.receive(&Request{Command: &commonpb.Money{MinorUnits: 5}, Trace: trace, Answer: noted{b, "a"}})
+	b.written()
+
+	again := newBench(t, settling)
+	recovered := newCore(again.kind, again.core.addr, &again.limits, host(again))
+	b.records[0].Checksum = b.records[0].Sum()
+	if err := recovered.replay(b.records[0]); err != nil {
+		t.Fatal(err)
+	}
+	recovered.durable = recovered.version
+	recovered.begin()
+
+	for name, on := range map[string]struct {
+		b *bench
+		c *core[till, *commonpb.Money]
+	}{"asked at once": {b, b.core}, "asked after a recovery": {again, recovered}} {
+		if len(on.b.traces) != 1 || on.b.traces[0] != trace {
+			t.Fatalf("%s: traces %q", name, on.b.traces)
+		}
+		on.c.heard("settle", &commonpb.Money{}, nil)
+		record := on.b.records[len(on.b.records)-1]
+		err := EachEvent(record.Events, func(_, got []byte) error {
+			if string(got) != trace {
+				t.Errorf("%s: the event's trace is %q", name, got)
+			}
+			return nil
+		})
+		if err != nil || record.Seq != 2 {
+			t.Errorf("%s: record %d, %v", name, record.Seq, err)
+		}
+		on.c.committed(record.Seq, nil)
+		if on.c.cause != "" {
+			t.Errorf("%s: an idle activation keeps %q", name, on.c.cause)
+		}
 	}
 }

@@ -125,12 +125,14 @@ func (c *core[S, E]) replay(rec *Record) (err error) {
 		}
 	}()
 	n := uint64(0)
-	err = EachEvent(rec.Events, func(event, _ []byte) error {
+	var cause []byte
+	err = EachEvent(rec.Events, func(event, trace []byte) error {
 		e := c.kind.NewEvent()
 		if err := proto.Unmarshal(event, e); err != nil {
 			return corrupt("event %d: %v", rec.FirstVersion+n, err)
 		}
 		c.kind.Evolve(c.state, e)
+		cause = trace
 		n++
 		return nil
 	})
@@ -142,6 +144,9 @@ func (c *core[S, E]) replay(rec *Record) (err error) {
 	}
 	if rec.LastVersion != c.version+n {
 		return corrupt("it has %d events and says versions %d to %d", n, rec.FirstVersion, rec.LastVersion)
+	}
+	if c.kind.Pending != nil {
+		c.cause = string(cause)
 	}
 	c.seq, c.version = rec.Seq, rec.LastVersion
 	c.follows = place{rec.Epoch, rec.Position}

@@ -273,6 +273,8 @@ func (d *draft) rememberRelease(orderID string, expired bool) *skupb.ReleaseRepl
 			return &skupb.ReleaseReply{Refusal: r}
 		}
 	}
-	d.add(&skupb.Event{Event: &skupb.Event_ReleaseRemembered{ReleaseRemembered: &skupb.ReleaseRemembered{OrderId: orderID}}}, d.stock)
+	d.add(&skupb.Event{Event: &skupb.Event_ReleaseRemembered{ReleaseRemembered: &skupb.ReleaseRemembered{
+		OrderId: orderID, Unclaimed: d.s.config.productID == "",
+	}}}, d.stock)
 	return &skupb.ReleaseReply{}
 }

@@ -44,7 +44,8 @@ func TestGoldenEvents(t *testing.T) {
 		"returned": {Event: &skupb.Event_Returned{Returned: &skupb.Returned{
 			OrderId: "ord_1", CustomerId: "usr_1", Move: 3, Committed: 1, Fulfilled: 2, Restocked: true,
 		}}},
-		"release_remembered": {Event: &skupb.Event_ReleaseRemembered{ReleaseRemembered: &skupb.ReleaseRemembered{OrderId: "ord_1"}}},
+		"release_remembered":           {Event: &skupb.Event_ReleaseRemembered{ReleaseRemembered: &skupb.ReleaseRemembered{OrderId: "ord_1"}}},
+		"release_remembered-unclaimed": {Event: &skupb.Event_ReleaseRemembered{ReleaseRemembered: &skupb.ReleaseRemembered{OrderId: "ord_1", Unclaimed: true}}},
 		"sale_configured": {Event: &skupb.Event_SaleConfigured{SaleConfigured: &skupb.SaleConfigured{Sale: &skupb.ConfigureSale{
 			SaleId: "sal_1", SaleVersion: 3, StartsAtMs: 1_800_000_000_000, EndsAtMs: 1_800_000_600_000, Price: eur(990), Allocation: 5, PerCustomerLimit: 2,
 			AdmissionRequired: true, Paused: true, Ended: true,

@@ -226,3 +226,20 @@ func TestConfigure(t *testing.T) {
 		}
 	}
 }
+
+// A release of what nobody claims says so: there is no stock to be told of.
+func TestReleaseOfAnUnclaimedSKU(t *testing.T) {
+	for name, tt := range map[string]struct {
+		given     []step
+		unclaimed bool
+	}{
+		"never claimed": {nil, true},
+		"claimed":       {at0(claim(0)), false},
+		"given up":      {at0(claim(3), &skupb.Unconfigure{ProductId: "prd_1"}), true},
+	} {
+		events, _ := decide(t, given(t, tt.given), release("o1"), t0)
+		if len(events) != 1 || events[0].GetReleaseRemembered() == nil || events[0].GetReleaseRemembered().GetUnclaimed() != tt.unclaimed {
+			t.Errorf("%s: %v", name, events)
+		}
+	}
+}

@@ -386,11 +386,20 @@ func TestLevelsAreTheNewestOfTheRecord(t *testing.T) {
 	}
 	configured := &skupb.Event{Event: &skupb.Event_Configured{Configured: &skupb.Configured{}}}
 	gone := &skupb.Event{Event: &skupb.Event_Unconfigured{Unconfigured: &skupb.Unconfigured{}}}
+	remembered := func(unclaimed bool) *skupb.Event {
+		return &skupb.Event{Event: &skupb.Event_ReleaseRemembered{ReleaseRemembered: &skupb.ReleaseRemembered{OrderId: orderID, Unclaimed: unclaimed}}}
+	}
 	for _, c := range []struct {
 		events    []proto.Message
 		tombstone bool
 	}{
-		{[]proto.Message{configured}, false}, {[]proto.Message{configured, gone}, true}, {[]proto.Message{gone, configured}, false}, {[]proto.Message{gone, reserve(1)}, true},
+		{[]proto.Message{configured}, false},
+		{[]proto.Message{configured, gone}, true},
+		{[]proto.Message{gone, configured}, false},
+		{[]proto.Message{gone, reserve(1)}, true},
+		{[]proto.Message{remembered(false)}, false},
+		{[]proto.Message{remembered(true)}, true},
+		{[]proto.Message{gone, remembered(true)}, true},
 	} {
 		out := mapRecord(t, NewMapper(JSON, ""), record(t, "sku", "A", 1, c.events...))
 		if last := out[len(out)-1]; (last.Value == nil) != c.tombstone || last.Topic != TopicStockLevels {

@@ -35,7 +35,7 @@ func (m *Mapper) mapSKU(dst []Message, rec *entity.Record, batch *journalpb.Batc
 		}
 		dst = append(dst, msg)
 		gone = stillGone(gone, &e)
-		last = event{topic: TopicStockLevels, stream: stream, key: rec.ID, version: version, atMs: e.AtMs, data: level}
+		last = event{topic: TopicStockLevels, stream: stream, key: rec.ID, version: version, atMs: e.AtMs, trace: entry.TraceParent, data: level}
 	}
 	msg, err := m.message(last)
 	if err != nil {
@@ -47,13 +47,16 @@ func (m *Mapper) mapSKU(dst []Message, rec *entity.Record, batch *journalpb.Batc
 	return append(dst, msg), nil
 }
 
-// stillGone follows, event by event, whether the SKU has been given up.
+// stillGone follows, event by event, whether the SKU has been given up. Of an
+// unclaimed one nothing but a release can be heard, in a record of its own.
 func stillGone(gone bool, e *skupb.Event) bool {
-	switch e.Event.(type) {
+	switch e := e.Event.(type) {
 	case *skupb.Event_Unconfigured:
 		return true
 	case *skupb.Event_Configured:
 		return false
+	case *skupb.Event_ReleaseRemembered:
+		return gone || e.ReleaseRemembered.GetUnclaimed()
 	}
 	return gone
 }

@@ -2704,8 +2704,10 @@ func (*Replenished) Descriptor() ([]byte, []int) {
 
 // ReleaseRemembered is the tombstone of a release that came before its reserve.
 type ReleaseRemembered struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	OrderId       string                 `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	OrderId string                 `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	// No product has claimed the SKU, or has given it up: it has no stock to speak of.
+	Unclaimed     bool `protobuf:"varint,2,opt,name=unclaimed,proto3" json:"unclaimed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2745,6 +2747,13 @@ func (x *ReleaseRemembered) GetOrderId() string {
 		return x.OrderId
 	}
 	return ""
+}
+
+func (x *ReleaseRemembered) GetUnclaimed() bool {
+	if x != nil {
+		return x.Unclaimed
+	}
+	return false
 }
 
 // SaleConfigured: what a sale says of the SKU, whole.
@@ -3855,9 +3864,10 @@ const file_stampede_sku_v1_sku_proto_rawDesc = "" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"\n" +
 	"\n" +
 	"\bDepleted\"\r\n" +
-	"\vReplenished\".\n" +
+	"\vReplenished\"L\n" +
 	"\x11ReleaseRemembered\x12\x19\n" +
-	"\border_id\x18\x01 \x01(\tR\aorderId\"D\n" +
+	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x1c\n" +
+	"\tunclaimed\x18\x02 \x01(\bR\tunclaimed\"D\n" +
 	"\x0eSaleConfigured\x122\n" +
 	"\x04sale\x18\x01 \x01(\v2\x1e.stampede.sku.v1.ConfigureSaleR\x04sale\"%\n" +
 	"\n" +
