@@ -93,9 +93,12 @@ func wire(c Config, t operation.Types) (*Gateway, error) {
 	}
 	g := &Gateway{config: c, hub: live.NewHub(c.Caller, c.Limits.Live, c.Logger)}
 	root := resolve.New(resolve.Config{Caller: c.Caller, Views: c.Views, Accounts: c.Accounts, Journal: c.Journal, Cluster: c.Cluster, Events: c.Events, HoldFor: c.HoldFor, TicketKey: c.TicketKey, Clock: c.Clock, Logger: c.Logger})
+	if t.Root != nil {
+		t.Direct, t.Filled = root.Direct(), resolve.Filled()
+	}
 	engine := operation.New(
 		graph.NewExecutableSchema(graph.Config{Schema: parsed, Resolvers: root, Directives: graph.DirectiveRoot{Auth: resolve.Auth}}),
-		operation.Options{Limits: c.Limits.Operation, Introspection: c.DevTools, Reporter: reporter{c.Logger}, Types: t},
+		operation.Options{Limits: c.Limits.Operation, Introspection: c.DevTools, Reporter: reporter{c.Logger}, Types: t, Clock: c.Clock},
 	)
 	g.handler, err = httpapi.New(httpapi.Config{
 		Engine: engine, Limits: c.Limits.HTTP, MaxCost: engine.MaxCost(), Identify: g.identify, Trusted: trusted, Credentials: resolve.Credentials, Hub: g.hub,

@@ -28,7 +28,8 @@ const (
 )
 
 // BenchmarkReads reports, of each kind of read, requests/s and its share of
-// empty queries/s, e.g.
+// empty queries/s, by the clock and by the processor time (the load generator's
+// is in both), e.g.
 //
 //	go test ./cmd/stampede -run '^$' -bench Reads -benchtime 20000x
 func BenchmarkReads(b *testing.B) {
@@ -62,17 +63,24 @@ func BenchmarkReads(b *testing.B) {
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			requests := max(b.N/wholeRounds, wholeConnections)
-			var reads, nothings time.Duration
+			var reads, nothings, readsCPU, nothingsCPU time.Duration
 			for range wholeRounds {
+				began := processCPU(b)
 				nothings += wholeLoad(b, empty.URL, requests, judgeRead, func(t *load.Task, _ int64) { t.Body = append(t.Body[:0], emptyQuery...) }).Elapsed
+				between := processCPU(b)
+				nothingsCPU += between - began
 				reads += wholeLoad(b, n.url, requests, judgeRead, func(t *load.Task, i int64) {
 					t.Token, t.Body = tokens[i%int64(len(tokens))], append(t.Body[:0], c.body(i)...)
 				}).Elapsed
+				readsCPU += processCPU(b) - between
 			}
 			total := float64(requests * wholeRounds)
 			b.ReportMetric(total/reads.Seconds(), "reads/s")
 			b.ReportMetric(total/nothings.Seconds(), "empty/s")
 			b.ReportMetric(nothings.Seconds()/reads.Seconds(), "x/empty")
+			b.ReportMetric(float64(readsCPU.Microseconds())/total, "cpu-us/read")
+			b.ReportMetric(float64(nothingsCPU.Microseconds())/total, "cpu-us/empty")
+			b.ReportMetric(nothingsCPU.Seconds()/readsCPU.Seconds(), "cpu-x/empty")
 		})
 	}
 }

@@ -24,6 +24,8 @@ type plan struct {
 	varies bool
 	// plain are the root fields whose answers are written straight from structs.
 	plain map[*ast.Field]writer
+	// direct is how the whole query is answered without gqlgen, if it is.
+	direct *direct
 	// event writes the events of a subscription, if they are plain.
 	event writer
 }
@@ -44,10 +46,10 @@ func (d *document) find(name string) *plan {
 	return nil
 }
 
-// textCache is an LRU over documents whose texts together take at most maxBytes.
-type textCache[V any] struct {
+// textCache is an LRU over values whose texts together take at most maxBytes.
+type textCache[K comparable, V any] struct {
 	mu       sync.Mutex
-	lru      *simplelru.LRU[string, entry[V]]
+	lru      *simplelru.LRU[K, entry[V]]
 	bytes    int
 	maxBytes int
 }
@@ -60,9 +62,9 @@ type entry[V any] struct {
 // smallestEntry is what an entry counts at least, so that many tiny ones are bounded too.
 const smallestEntry = 128
 
-func newTextCache[V any](maxBytes int) *textCache[V] {
-	c := &textCache[V]{maxBytes: maxBytes}
-	lru, err := simplelru.NewLRU[string, entry[V]](max(maxBytes/smallestEntry, 1), func(_ string, e entry[V]) { c.bytes -= e.bytes })
+func newTextCache[K comparable, V any](maxBytes int) *textCache[K, V] {
+	c := &textCache[K, V]{maxBytes: maxBytes}
+	lru, err := simplelru.NewLRU[K, entry[V]](max(maxBytes/smallestEntry, 1), func(_ K, e entry[V]) { c.bytes -= e.bytes })
 	if err != nil { // only for a size below 1
 		panic(err)
 	}
@@ -70,7 +72,7 @@ func newTextCache[V any](maxBytes int) *textCache[V] {
 	return c
 }
 
-func (c *textCache[V]) get(key string) (V, bool) {
+func (c *textCache[K, V]) get(key K) (V, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e, ok := c.lru.Get(key)
@@ -78,7 +80,16 @@ func (c *textCache[V]) get(key string) (V, bool) {
 }
 
 // put keeps the value unless its text is so long that it would push out a good part of the others.
-func (c *textCache[V]) put(key string, value V, textBytes int) {
+func (c *textCache[K, V]) put(key K, value V, textBytes int) {
+	c.set(key, value, textBytes, false)
+}
+
+// replace is put, and the value takes the place of one that is there.
+func (c *textCache[K, V]) replace(key K, value V, textBytes int) {
+	c.set(key, value, textBytes, true)
+}
+
+func (c *textCache[K, V]) set(key K, value V, textBytes int, replace bool) {
 	size := max(textBytes, smallestEntry)
 	if size > c.maxBytes/16 {
 		return
@@ -86,7 +97,10 @@ func (c *textCache[V]) put(key string, value V, textBytes int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.lru.Contains(key) {
-		return
+		if !replace {
+			return
+		}
+		c.lru.Remove(key) // its bytes with it
 	}
 	c.lru.Add(key, entry[V]{value: value, bytes: size})
 	c.bytes += size

@@ -8,7 +8,7 @@ import (
 // The cache is bounded by the text that it keeps, whatever the sizes are.
 func TestTextCacheIsBounded(t *testing.T) {
 	const limit = 64 << 10
-	c := newTextCache[int](limit)
+	c := newTextCache[string, int](limit)
 	for i := range 10_000 {
 		size := []int{1, 100, 1_000, limit / 16, limit / 2}[i%5]
 		c.put(fmt.Sprint(i), i, size)

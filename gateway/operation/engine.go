@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"reflect"
 	"runtime/debug"
+	"time"
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/vektah/gqlparser/v2/ast"
@@ -26,8 +27,10 @@ type Engine struct {
 	limits        Limits
 	introspection bool
 	rules         *rules.Rules
-	documents     *textCache[*document]
-	persisted     *textCache[string]
+	documents     *textCache[string, *document]
+	persisted     *textCache[string, string]
+	answers       *textCache[asked, answer]
+	clock         func() time.Time
 	reporter      Reporter
 	types         Types
 }
@@ -41,6 +44,8 @@ type Options struct {
 	Reporter Reporter
 	// Types lets plain answers be written without gqlgen; optional.
 	Types Types
+	// Clock says until when an answer is kept; needed where Types has a Direct.
+	Clock func() time.Time
 }
 
 // New makes an engine over a schema.
@@ -48,7 +53,8 @@ func New(exec graphql.ExecutableSchema, o Options) *Engine {
 	limits := o.Limits.orDefault()
 	return &Engine{
 		exec: exec, limits: limits, introspection: o.Introspection, rules: validationRules(o.Introspection),
-		documents: newTextCache[*document](limits.CachedText), persisted: newTextCache[string](limits.CachedText),
+		documents: newTextCache[string, *document](limits.CachedText), persisted: newTextCache[string, string](limits.CachedText),
+		answers: newTextCache[asked, answer](keptBytes), clock: o.Clock,
 		reporter: o.Reporter, types: o.Types,
 	}
 }
@@ -121,18 +127,27 @@ func (e *Engine) Prepare(p *Params) (*Operation, gqlerror.List) {
 
 // Execute runs a query or a mutation. It never panics.
 func (e *Engine) Execute(ctx context.Context, o *Operation) *Response {
+	if o.plan.direct != nil {
+		if res, ok := e.direct(ctx, o); ok {
+			return res
+		}
+	}
 	return e.run(ctx, o, func(ctx context.Context) []byte { return e.exec.Exec(ctx)(ctx).Data })
 }
 
 // run gives do the operation's context, and takes what it answers and what went wrong.
-func (e *Engine) run(ctx context.Context, o *Operation, do func(context.Context) []byte) (res *Response) {
+func (e *Engine) run(ctx context.Context, o *Operation, do func(context.Context) []byte) *Response {
+	return e.guard(e.operationContext(ctx, o), do)
+}
+
+// guard takes what is answered and what went wrong in a context that keeps errors.
+func (e *Engine) guard(ctx context.Context, do func(context.Context) []byte) (res *Response) {
 	defer func() {
 		if p := recover(); p != nil {
 			e.reporter.Panicked(ctx, p, debug.Stack())
 			res = &Response{Errors: gqlerror.List{e.internal(ctx).show()}}
 		}
 	}()
-	ctx = e.operationContext(ctx, o)
 	data := do(ctx)
 	errs := graphql.GetErrors(ctx)
 	if len(data) > e.limits.ResponseBytes {
@@ -198,7 +213,7 @@ func (e *Engine) document(text string) (*document, gqlerror.List) {
 		if op.Operation == ast.Subscription {
 			doc.plans[i].event = planner.event(op)
 		} else {
-			doc.plans[i].plain = planner.operation(op)
+			doc.plans[i].plain, doc.plans[i].direct = planner.operation(op), planner.direct(op)
 		}
 	}
 	e.documents.put(text, doc, len(text))

@@ -23,6 +23,11 @@ type Types struct {
 	Root reflect.Type
 	// Members are the structs behind interface types, by their GraphQL name.
 	Members map[string]reflect.Type
+	// Direct are the fields of Query that can be resolved without gqlgen.
+	Direct map[string]Direct
+	// Filled are fields, such as Variant.stock, that have a resolver and are in
+	// the struct as well, where a Direct that was asked to Fill puts them.
+	Filled map[string]bool
 }
 
 // planner makes plans from the selections of one document.
@@ -30,6 +35,8 @@ type planner struct {
 	schema *ast.Schema
 	doc    *ast.QueryDocument
 	types  Types
+	// filled becomes true when a field is planned that has to be filled; nil: there are none.
+	filled *bool
 }
 
 // object is how the selected fields of one struct are written, in order.
@@ -146,7 +153,10 @@ func (p *planner) field(def *ast.Definition, t reflect.Type, s selected) writer 
 		return textWriter(def.Name)
 	}
 	if p.resolved(def.Name, s.name) != nil {
-		return nil
+		if p.filled == nil || !p.types.Filled[def.Name+"."+s.name] {
+			return nil
+		}
+		*p.filled = true
 	}
 	definition := def.Fields.ForName(s.name)
 	if at, ok := fieldNamed(t, s.name); ok {

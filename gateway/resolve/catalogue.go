@@ -64,6 +64,8 @@ type catalogue struct {
 
 // shelf is the products at one moment, newest first. It is never changed.
 type shelf struct {
+	// version is another one for other products.
+	version  uint64
 	items    []*shelved
 	byID     map[string]*shelved
 	complete bool

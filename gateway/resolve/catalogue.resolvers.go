@@ -145,7 +145,7 @@ func (r *queryResolver) StockAt(ctx context.Context, sku string, version *int32,
 
 func (r *variantResolver) Stock(ctx context.Context, obj *graph.Variant) (*graph.StockLevel, error) {
 	if ScopeOf(ctx).listed.Load() {
-		if level := r.shown.fresh(obj.Sku); level != nil {
+		if level, _ := r.shown.fresh(obj.Sku); level != nil {
 			return levelOf(level), nil
 		}
 	}
@@ -153,10 +153,7 @@ func (r *variantResolver) Stock(ctx context.Context, obj *graph.Variant) (*graph
 	if err != nil {
 		return nil, err
 	}
-	if level == nil { // its product is being created this moment, or its journal is damaged: there is nothing to be had
-		level = &skupb.Level{Sku: obj.Sku, AsOfMs: r.Clock().UnixMilli()}
-	}
-	return levelOf(level), nil
+	return levelOf(r.shownLevel(obj.Sku, level)), nil
 }
 
 func (r *Resolver) Variant() graph.VariantResolver { return &variantResolver{r} }

@@ -75,6 +75,9 @@ func (c *catalogue) changed(ctx context.Context, have *shelf) (ids []string, mar
 func (c *catalogue) read(ctx context.Context, have *shelf) (*shelf, error) {
 	started := c.clock()
 	next := &shelf{byID: make(map[string]*shelved), readAt: started, wholeAt: started}
+	if have != nil {
+		next.version = have.version + 1
+	}
 	var err error
 	// The mark first: what is put while we read is followed afterwards.
 	if next.mark, err = c.views.LastChange(ctx, kindProduct); err != nil {
@@ -137,6 +140,7 @@ func (s *shelf) with(newer []*shelved) *shelf {
 		return s
 	}
 	merged := *s
+	merged.version++
 	merged.byID, merged.items = maps.Clone(s.byID), slices.Clone(s.items)
 	order := func(a, b *shelved) int { return a.order(b.sortMs, b.product.ID) }
 	added := false

@@ -1,6 +1,7 @@
 package resolve
 
 import (
+	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -23,6 +24,8 @@ const (
 type shownLevels struct {
 	levels *lru.Cache[string, shownLevel]
 	clock  func() time.Time
+	// changes counts what was forgotten.
+	changes atomic.Uint64
 }
 
 type shownLevel struct {
@@ -38,16 +41,16 @@ func newShownLevels(clock func() time.Time) *shownLevels {
 	return &shownLevels{levels: levels, clock: clock}
 }
 
-// fresh is the level if it is fit to be shown, else nil.
-func (s *shownLevels) fresh(sku string) *skupb.Level {
+// fresh is the level and when it was asked for, if it is fit to be shown; else nil.
+func (s *shownLevels) fresh(sku string) (level *skupb.Level, askedAt time.Time) {
 	shown, ok := s.levels.Get(sku)
 	if !ok {
-		return nil
+		return nil, time.Time{}
 	}
 	if age := s.clock().Sub(shown.at); age < 0 || age >= shownFor {
-		return nil
+		return nil, time.Time{}
 	}
-	return shown.level
+	return shown.level, shown.at
 }
 
 // put keeps a level that the SKU was asked for at the time.
@@ -56,4 +59,7 @@ func (s *shownLevels) put(sku string, level *skupb.Level, askedAt time.Time) {
 }
 
 // forget makes the SKU be asked again: it was changed through this node.
-func (s *shownLevels) forget(sku string) { s.levels.Remove(sku) }
+func (s *shownLevels) forget(sku string) {
+	s.levels.Remove(sku)
+	s.changes.Add(1)
+}
