@@ -47,9 +47,12 @@ type Config struct {
 	// 0 stands for the one that was taken.
 	Advertise string
 	// TLS is required unless Listen is a loopback address or Insecure is set.
-	TLS      Files
-	Insecure bool
-	Logger   *slog.Logger
+	TLS Files
+	// ServerName is a name that every node's certificate carries, instead of each
+	// the host that it is reached by; empty: the host.
+	ServerName string
+	Insecure   bool
+	Logger     *slog.Logger
 }
 
 // Remoting is a node's port. It implements cluster.Transport.

@@ -225,6 +225,26 @@ func TestAdvertisedAddress(t *testing.T) {
 	}
 }
 
+// A name that all certificates share takes the place of each node's host, and
+// what has another name is no node.
+func TestServerName(t *testing.T) {
+	ours := newAuthority(t)
+	named := func(name string) remoting.Config {
+		return remoting.Config{TLS: ours.issueTo(t, time.Hour, &x509.Certificate{DNSNames: []string{name}}), ServerName: "stampede-node"}
+	}
+	if err := say(t, listen(t, named("stampede-node")), listen(t, named("stampede-node"))); err != nil {
+		t.Error(err)
+	}
+	if err := say(t, listen(t, named("stampede-node")), listen(t, named("something-else"))); err == nil {
+		t.Error("a certificate of another name was taken")
+	}
+	hosts := named("stampede-node")
+	hosts.ServerName = ""
+	if err := say(t, listen(t, hosts), listen(t, named("stampede-node"))); err == nil {
+		t.Error("a certificate that does not name the host was taken")
+	}
+}
+
 var _ cluster.Transport = (*remoting.Remoting)(nil)
 
 // authority is a certificate authority of a test.
@@ -257,11 +277,16 @@ func (a *authority) file() string { return filepath.Join(a.dir, "ca.pem") }
 // issue makes a node's files, valid for that long from now.
 func (a *authority) issue(t *testing.T, valid time.Duration) remoting.Files {
 	t.Helper()
+	return a.issueTo(t, valid, &x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}})
+}
+
+// issueTo makes the files of a node with the names of the template.
+func (a *authority) issueTo(t *testing.T, valid time.Duration, template *x509.Certificate) remoting.Files {
+	t.Helper()
 	key, dir := newKey(t), t.TempDir()
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "node"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(valid),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
+	template.SerialNumber, template.Subject = big.NewInt(2), pkix.Name{CommonName: "node"}
+	template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(valid)
+	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
 	pkcs8, keyErr := x509.MarshalPKCS8PrivateKey(key)
 	if err := errors.Join(err, keyErr); err != nil {

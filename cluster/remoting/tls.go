@@ -18,7 +18,8 @@ import (
 // Files are PEM files: this node's certificate, its key, and the authority of
 // the cluster, which every node's certificate must come from. Whoever has one
 // is a node; nobody else is let in. The certificate must name the host that the
-// node is reached by, and be fit for both ends of a connection.
+// node is reached by, or Config.ServerName, and be fit for both ends of a
+// connection.
 type Files struct{ Cert, Key, CA string }
 
 func (f Files) none() bool { return f == Files{} }
@@ -56,7 +57,7 @@ func (c Config) credentials() (ends, error) {
 	}
 	return ends{
 		client: grpccredentials.NewTLS(&tls.Config{
-			MinVersion: tls.VersionTLS13, RootCAs: authority,
+			MinVersion: tls.VersionTLS13, RootCAs: authority, ServerName: c.ServerName, // empty: the host that is connected to
 			GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return own.current() },
 		}),
 		server: grpccredentials.NewTLS(&tls.Config{

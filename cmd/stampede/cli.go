@@ -48,6 +48,10 @@ type cli struct {
 	Events struct {
 		Replay eventsReplayCmd `cmd:"" help:"Publish events again, with the same ids, for a consumer that has lost them."`
 	} `cmd:"" help:"Look after the published events."`
+	Health  healthCmd `cmd:"" help:"Ask a node whether it is ready; exit status 1 if it is not."`
+	Secrets struct {
+		Init secretsInitCmd `cmd:"" help:"Make what the nodes of a new cluster share: certificate, signing key, the operator's password."`
+	} `cmd:"" help:"The secrets of a cluster on one machine."`
 	Config struct {
 		Check configCheckCmd `cmd:"" help:"Print the configuration that serve would run with, and all of its faults."`
 	} `cmd:"" help:"Look at the configuration."`

@@ -32,7 +32,7 @@ func (c *configCheckCmd) Run(_ context.Context, std streams) error {
 		fmt.Fprintf(table, "--%s\t%s\t%s\n", one.name, printable(one.value), one.source)
 	}
 	if c.bootPassword != "" {
-		fmt.Fprintf(table, "%s\t%s\t%s\n", adminPasswordEnv, c.bootPassword, adminPasswordEnv)
+		fmt.Fprintf(table, "%s\t%s\t%s\n", adminPasswordEnv, c.bootPassword, c.passwordPlace())
 	}
 	for _, one := range []struct {
 		name  string

@@ -73,7 +73,7 @@ func (c *devCmd) passwordNote(n *node) string {
 	case c.generated != "":
 		return "with the password that was shown when " + c.DataDir + " was new"
 	}
-	return "with the password in " + adminPasswordEnv
+	return "with the password in " + c.passwordPlace()
 }
 
 const examples = `

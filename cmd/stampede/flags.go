@@ -29,8 +29,8 @@ const (
 	mongoNameForbidden = "/\\. \"$*<>:|?\x00"
 )
 
-// adminPasswordEnv holds the password of --bootstrap-admin. It is not a flag:
-// command lines can be read by everyone on the machine.
+// adminPasswordEnv holds the password of --bootstrap-admin, if no file does. It
+// is not a flag: command lines can be read by everyone on the machine.
 const adminPasswordEnv = envPrefix + "_BOOTSTRAP_ADMIN_PASSWORD"
 
 // secretURI is an address that may carry a password. It prints without.
@@ -52,21 +52,23 @@ func (u secretURI) String() string {
 
 // nodeFlags are the flags of a node.
 type nodeFlags struct {
-	Listen       string `default:"127.0.0.1:8080" placeholder:"HOST:PORT" group:"Addresses" help:"Public HTTP: the GraphQL API and its keys. Port 0 picks a free one."`
-	AdminListen  string `default:"127.0.0.1:8081" placeholder:"HOST:PORT" group:"Addresses" help:"Health, metrics and profiles. Never make it public. Port 0 picks a free one."`
-	storeFlags   `embed:""`
-	brokerFlags  `embed:""`
-	NodeName     string   `placeholder:"NAME" group:"Node" help:"What the node is called in the journal, logs and metrics; the host's name if not given."`
-	SigningKeys  string   `placeholder:"DIR" group:"Access" help:"Ed25519 PEM files that sign access tokens; the file's name is the key's id, the newest signs. Made in the data directory if not given."`
-	BootAdmin    string   `name:"bootstrap-admin" placeholder:"EMAIL" group:"Access" help:"An operator made at start if there is none, with the password in STAMPEDE_BOOTSTRAP_ADMIN_PASSWORD."`
-	Origins      []string `name:"allowed-origins" placeholder:"ORIGIN" sep:"," group:"Access" help:"Web origins whose pages may call the API, such as https://shop.example; * for any."`
-	Proxies      []string `name:"trusted-proxies" placeholder:"CIDR" sep:"," group:"Access" help:"Load balancers that may say in X-Forwarded-For whom they speak for, such as 10.0.0.0/8; limits then count callers, not balancers."`
-	Payments     string   `default:"simulator" group:"Shop" help:"The payment provider: simulator or stripe."`
-	stripeFlags  `embed:""`
-	HoldMinutes  float64 `default:"10" placeholder:"N" group:"Shop" help:"How long an order holds its units before it must be paid; 0.5 is half a minute."`
-	clusterFlags `embed:""`
-	logFlags     `embed:""`
-	bootPassword secret
+	Listen           string `default:"127.0.0.1:8080" placeholder:"HOST:PORT" group:"Addresses" help:"Public HTTP: the GraphQL API and its keys. Port 0 picks a free one."`
+	AdminListen      string `default:"127.0.0.1:8081" placeholder:"HOST:PORT" group:"Addresses" help:"Health, metrics and profiles. Never make it public. Port 0 picks a free one."`
+	storeFlags       `embed:""`
+	brokerFlags      `embed:""`
+	NodeName         string   `placeholder:"NAME" group:"Node" help:"What the node is called in the journal, logs and metrics; the host's name if not given."`
+	SigningKeys      string   `placeholder:"DIR" group:"Access" help:"Ed25519 PEM files that sign access tokens; the file's name is the key's id, the newest signs. Made in the data directory if not given."`
+	BootAdmin        string   `name:"bootstrap-admin" placeholder:"EMAIL" group:"Access" help:"An operator made at start if there is none, with the password in STAMPEDE_BOOTSTRAP_ADMIN_PASSWORD."`
+	BootPasswordFile string   `name:"bootstrap-admin-password-file" placeholder:"FILE" group:"Access" help:"The file that has the password of --bootstrap-admin, if it is not in STAMPEDE_BOOTSTRAP_ADMIN_PASSWORD."`
+	Origins          []string `name:"allowed-origins" placeholder:"ORIGIN" sep:"," group:"Access" help:"Web origins whose pages may call the API, such as https://shop.example; * for any."`
+	Proxies          []string `name:"trusted-proxies" placeholder:"CIDR" sep:"," group:"Access" help:"Load balancers that may say in X-Forwarded-For whom they speak for, such as 10.0.0.0/8; limits then count callers, not balancers."`
+	Payments         string   `default:"simulator" group:"Shop" help:"The payment provider: simulator or stripe."`
+	stripeFlags      `embed:""`
+	HoldMinutes      float64 `default:"10" placeholder:"N" group:"Shop" help:"How long an order holds its units before it must be paid; 0.5 is half a minute."`
+	clusterFlags     `embed:""`
+	logFlags         `embed:""`
+	bootPassword     secret
+	bootFaults       faults
 }
 
 // storeFlags say where the journal is.
@@ -101,9 +103,10 @@ func (s secret) String() string {
 	return "***"
 }
 
-// readSecrets fills in what only the environment may hold.
+// readSecrets fills in what only files and the environment may hold.
 func (f *nodeFlags) readSecrets() {
-	f.bootPassword = secret(os.Getenv(adminPasswordEnv))
+	f.bootFaults = nil
+	f.bootPassword = secretOf(&f.bootFaults, "bootstrap-admin-password-file", f.BootPasswordFile, adminPasswordEnv)
 	f.stripeFlags.readSecrets()
 }
 
@@ -154,7 +157,15 @@ func (f *nodeFlags) validate() faults {
 }
 
 func (f *nodeFlags) validateAdmin(wrong *faults) {
+	*wrong = append(*wrong, f.bootFaults...)
+	if len(f.bootFaults) > 0 {
+		return
+	}
 	if f.BootAdmin == "" {
+		if f.BootPasswordFile != "" {
+			wrong.add("bootstrap-admin", "--bootstrap-admin-password-file is given, but not whose password it is; give the e-mail address")
+			return
+		}
 		if f.bootPassword != "" {
 			wrong.add("bootstrap-admin", "%s is set, but not whose password it is; give the e-mail address", adminPasswordEnv)
 		}
@@ -166,10 +177,18 @@ func (f *nodeFlags) validateAdmin(wrong *faults) {
 	}
 	switch n := len(f.bootPassword); {
 	case n == 0:
-		wrong.add("bootstrap-admin", "needs the password in %s", adminPasswordEnv)
+		wrong.add("bootstrap-admin", "needs the password in %s", f.passwordPlace())
 	case n < minPasswordBytes || n > maxPasswordBytes:
-		wrong.add("bootstrap-admin", "the password in %s has %d bytes; %d to %d are right", adminPasswordEnv, n, minPasswordBytes, maxPasswordBytes)
+		wrong.add("bootstrap-admin", "the password in %s has %d bytes; %d to %d are right", f.passwordPlace(), n, minPasswordBytes, maxPasswordBytes)
 	}
+}
+
+// passwordPlace is where the password is looked for.
+func (f *nodeFlags) passwordPlace() string {
+	if f.BootPasswordFile != "" {
+		return f.BootPasswordFile
+	}
+	return adminPasswordEnv
 }
 
 func (f *storeFlags) validate(wrong *faults) {

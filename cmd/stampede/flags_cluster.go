@@ -3,7 +3,9 @@ package main
 // The flags that make a node one of many.
 
 import (
+	"fmt"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -14,12 +16,14 @@ import (
 // clusterFlags say how a node is one of many.
 type clusterFlags struct {
 	ClusterListen    string   `placeholder:"HOST:PORT" group:"Cluster" help:"Be one of many nodes on the same MongoDB, which reach this one here. Port 0 picks a free one. Without it the node is a cluster of one."`
-	ClusterAdvertise string   `placeholder:"HOST:PORT" group:"Cluster" help:"How the other nodes reach this one, if not by the address it listens on."`
+	ClusterAdvertise string   `placeholder:"HOST:PORT" group:"Cluster" help:"How the other nodes reach this one, if not by the address it listens on. {hostname} stands for the host's name."`
 	Roles            []string `sep:"," placeholder:"ROLE" group:"Cluster" help:"What this node does of gateway, actors and publisher; all if not given. A node without gateway serves no public HTTP, one without actors hosts none."`
 	ClusterTLSCert   string   `name:"cluster-tls-cert" placeholder:"FILE" group:"Cluster" help:"This node's certificate, by which the others know it; read again when it changes."`
 	ClusterTLSKey    string   `name:"cluster-tls-key" placeholder:"FILE" group:"Cluster" help:"Its key."`
 	ClusterTLSCA     string   `name:"cluster-tls-ca" placeholder:"FILE" group:"Cluster" help:"The cluster's authority: whoever has a certificate of it is a node, and nobody else."`
-	ClusterInsecure  bool     `group:"Cluster" help:"Listen without TLS on more than loopback: only where the network keeps everyone else out."`
+	// ClusterTLSServerName: containers have addresses that nobody knows beforehand.
+	ClusterTLSServerName string `name:"cluster-tls-server-name" placeholder:"NAME" group:"Cluster" help:"A name that every node's certificate carries, instead of each its own host: for nodes whose addresses nobody knows beforehand."`
+	ClusterInsecure      bool   `group:"Cluster" help:"Listen without TLS on more than loopback: only where the network keeps everyone else out."`
 	// DrainFor: load balancers look at /readyz every so often.
 	DrainFor time.Duration `default:"2s" placeholder:"TIME" group:"Cluster" help:"How long a node of many goes on serving when it is told to end, so that load balancers notice that it is not ready any more."`
 }
@@ -42,6 +46,22 @@ func (f *clusterFlags) roles() []members.Role {
 		}
 	}
 	return given
+}
+
+// hostnameMark stands for the host's name in --cluster-advertise: of containers
+// that are started by the number, nobody knows it beforehand.
+const hostnameMark = "{hostname}"
+
+// advertise is how the other nodes are told to reach this one.
+func (f *clusterFlags) advertise() (string, error) {
+	if !strings.Contains(f.ClusterAdvertise, hostnameMark) {
+		return f.ClusterAdvertise, nil
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return "", fmt.Errorf("--cluster-advertise: the host has no name: %w", err)
+	}
+	return strings.ReplaceAll(f.ClusterAdvertise, hostnameMark, host), nil
 }
 
 // is reports whether the node has a role.
@@ -88,6 +108,7 @@ func (f *clusterFlags) validateAlone(wrong *faults) {
 		{"cluster-tls-cert", f.ClusterTLSCert != ""},
 		{"cluster-tls-key", f.ClusterTLSKey != ""},
 		{"cluster-tls-ca", f.ClusterTLSCA != ""},
+		{"cluster-tls-server-name", f.ClusterTLSServerName != ""},
 		{"cluster-insecure", f.ClusterInsecure},
 	} {
 		if one.given {
@@ -102,6 +123,9 @@ func (f *clusterFlags) validateTLS(wrong *faults) {
 		if file != "" {
 			given++
 		}
+	}
+	if given == 0 && f.ClusterTLSServerName != "" {
+		wrong.add("cluster-tls-server-name", "is the name in certificates; give --cluster-tls-cert, --cluster-tls-key and --cluster-tls-ca, or leave it out")
 	}
 	host, _, err := net.SplitHostPort(f.ClusterListen)
 	switch {

@@ -47,9 +47,13 @@ func (n *node) join(ctx context.Context, store persistence.Store, journal *commi
 	if !ok {
 		return errors.New("a cluster needs --mongo")
 	}
+	advertise, err := n.config.advertise()
+	if err != nil {
+		return err
+	}
 	transport, err := remoting.Listen(ctx, remoting.Config{
-		ID: n.self.ID, Listen: n.config.ClusterListen, Advertise: n.config.ClusterAdvertise, Insecure: n.config.ClusterInsecure,
-		TLS:    remoting.Files{Cert: n.config.ClusterTLSCert, Key: n.config.ClusterTLSKey, CA: n.config.ClusterTLSCA},
+		ID: n.self.ID, Listen: n.config.ClusterListen, Advertise: advertise, Insecure: n.config.ClusterInsecure,
+		TLS: remoting.Files{Cert: n.config.ClusterTLSCert, Key: n.config.ClusterTLSKey, CA: n.config.ClusterTLSCA}, ServerName: n.config.ClusterTLSServerName,
 		Logger: n.log,
 	})
 	if err != nil {
@@ -89,11 +93,19 @@ func (n *node) watchMembership(service *membership.Service) {
 	}
 }
 
-// programVersion is the version control's, as the build noted it.
+// release is the version that a build was given with -ldflags "-X main.release=…".
+//
+//nolint:gochecknoglobals // the linker sets it
+var release string
+
+// programVersion is the release, or the version control's, as the build noted it.
 func programVersion() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"
+	}
+	if release != "" {
+		return release
 	}
 	for _, s := range info.Settings {
 		if s.Key == "vcs.revision" && len(s.Value) >= 12 {

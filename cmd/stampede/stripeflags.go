@@ -30,23 +30,23 @@ type stripeFlags struct {
 // readSecrets reads what the files and the environment hold.
 func (f *stripeFlags) readSecrets() {
 	f.stripeFaults = nil
-	f.stripeKey = f.secretOf("stripe-key-file", f.StripeKeyFile, stripeKeyEnv)
-	f.stripeWebhookSecret = f.secretOf("stripe-webhook-secret-file", f.StripeWebhookSecretFile, stripeWebhookSecretEnv)
+	f.stripeKey = secretOf(&f.stripeFaults, "stripe-key-file", f.StripeKeyFile, stripeKeyEnv)
+	f.stripeWebhookSecret = secretOf(&f.stripeFaults, "stripe-webhook-secret-file", f.StripeWebhookSecretFile, stripeWebhookSecretEnv)
 }
 
 // secretOf is the file's contents, else the variable's.
-func (f *stripeFlags) secretOf(flag, file, variable string) secret {
+func secretOf(wrong *faults, flag, file, variable string) secret {
 	if file == "" {
 		return secret(os.Getenv(variable))
 	}
 	info, err := os.Stat(file)
 	if err == nil && info.Size() > maxSecretBytes {
-		f.stripeFaults.add(flag, "%q has more than %d bytes: it is no secret's file", file, maxSecretBytes)
+		wrong.add(flag, "%q has more than %d bytes: it is no secret's file", file, maxSecretBytes)
 		return ""
 	}
 	contents, err := os.ReadFile(file)
 	if err != nil {
-		f.stripeFaults.add(flag, "%q cannot be read: %v", file, err)
+		wrong.add(flag, "%q cannot be read: %v", file, err)
 		return ""
 	}
 	return secret(strings.TrimSpace(string(contents)))
