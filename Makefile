@@ -18,7 +18,7 @@ PACKAGES ?= ./...
 RACE_PACKAGES ?= ./actors/entity/... ./cluster/... ./persistence/commitlog/... ./events/... ./gateway/...
 
 .PHONY: help run test test-long test-short race servers bench
-.PHONY: verify lint fmt generate check-fmt check-vet check-proto check-generated check-modules check-dead-code
+.PHONY: verify lint fmt generate proto-baseline check-fmt check-vet check-proto check-generated check-modules check-dead-code
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -74,6 +74,10 @@ check-vet:
 check-proto:
 	@$(call tool,buf) lint
 	@$(call tool,buf) format --diff --exit-code
+	@$(call tool,buf) build --path=proto/stampede/events -o - | $(call tool,buf) breaking - --against=proto/baseline.binpb --config='{"version":"v2","breaking":{"use":["WIRE_JSON","PACKAGE_MESSAGE_NO_DELETE","FIELD_NO_DELETE"]}}'
+
+proto-baseline: ## when a version is released: its events are what later ones must not break
+	@$(call tool,buf) build --path=proto/stampede/events --exclude-source-info -o proto/baseline.binpb
 
 check-generated:
 	@scripts/check-generated

@@ -11,9 +11,18 @@ import (
 // would not take for its size.
 const HeaderDataOmitted = "ce_dataomitted"
 
-// schemaPrefix and the event's type make ce_dataschema. It names the message
-// of the schemas in docs/events, whichever format the data is in.
+// schemaPrefix and the event's type make ce_dataschema.
 const schemaPrefix = "urn:stampede:events:v1:"
+
+// DataSchema is the ce_dataschema of a type. In JSON it is the $id of
+// docs/events/schemas/TYPE.schema.json; in protobuf it names the message
+// stampede.events.v1.TYPE of docs/events/protobuf.
+func DataSchema(format Format, typ string) string {
+	if format == Protobuf {
+		return schemaPrefix + "protobuf:" + typ
+	}
+	return schemaPrefix + typ
+}
 
 func (m *Mapper) headers(e event) []Header {
 	typ := typeName(e.data)
@@ -31,7 +40,7 @@ func (m *Mapper) headers(e event) []Header {
 		Header{"ce_type", typ},
 		Header{"ce_subject", e.key},
 		Header{"ce_time", time.UnixMilli(e.atMs).UTC().Format("2006-01-02T15:04:05.000Z")},
-		Header{"ce_dataschema", schemaPrefix + typ},
+		Header{"ce_dataschema", DataSchema(m.format, typ)},
 		Header{"ce_sequence", sequence(e.version)},
 		Header{"ce_partitionkey", e.key},
 	)

@@ -47,6 +47,9 @@ func TestHeaders(t *testing.T) {
 	if ct, src := header(proto, "content-type"), header(proto, "ce_source"); ct != "application/protobuf" || src != "urn:shop:eu/orders" {
 		t.Errorf("%s %s", ct, src)
 	}
+	if s := header(proto, "ce_dataschema"); s != "urn:stampede:events:v1:protobuf:OrderExpired" {
+		t.Error(s)
+	}
 }
 
 func TestTraceparent(t *testing.T) {

@@ -1,7 +1,6 @@
 package cloudevents
 
 import (
-	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -11,6 +10,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"stampede/actors/entity"
+	"stampede/internal/eventschemas"
 	"stampede/proto/gen/accountpb"
 	"stampede/proto/gen/apikeypb"
 	"stampede/proto/gen/commonpb"
@@ -69,10 +69,10 @@ func TestOrderEvents(t *testing.T) {
 	}{
 		{
 			&orderpb.Event{Event: &orderpb.Event_Placed{Placed: &orderpb.Placed{
-				CustomerId: "usr_1", IdempotencyKey: "secret-key", InputHash: []byte{1}, HoldMs: 5,
+				CustomerId: "usr_abcdefghijklmnopqrstuvwx23", IdempotencyKey: "secret-key", InputHash: []byte{1}, HoldMs: 5,
 				Lines: []*orderpb.PlaceLine{{Sku: "A", Quantity: 2, ExpectedPrice: eur(9)}},
 			}}}, "OrderPlaced",
-			`{"orderId":"` + orderID + `","number":"S-ABCD-EFGH","customerId":"usr_1","lines":[{"sku":"A","quantity":2}]}`,
+			`{"orderId":"` + orderID + `","number":"S-ABCD-EFGH","customerId":"usr_abcdefghijklmnopqrstuvwx23","lines":[{"sku":"A","quantity":2}]}`,
 		},
 		{
 			&orderpb.Event{Event: &orderpb.Event_Reserved{Reserved: &orderpb.Reserved{
@@ -134,11 +134,12 @@ func TestOrderEvents(t *testing.T) {
 		{&orderpb.Event{Event: &orderpb.Event_UnitsMoved{UnitsMoved: &orderpb.UnitsMoved{Number: 2}}}, "OrderUnitsMoved", `{"orderId":"` + orderID + `"}`},
 		{&orderpb.Event{Event: &orderpb.Event_HoldsReleased{HoldsReleased: &orderpb.HoldsReleased{}}}, "OrderHoldsReleased", `{"orderId":"` + orderID + `"}`},
 	}
+	schemas := eventschemas.Load(t, "../..")
 	for _, c := range cases {
 		t.Run(c.typ, func(t *testing.T) {
 			c.event.AtMs = atMs
 			got := mapRecord(t, NewMapper(JSON, ""), record(t, "order", orderID, 7, c.event))
-			checkOne(t, got, TopicOrders, orderID, c.typ, c.data)
+			checkOne(t, schemas, got, TopicOrders, orderID, c.typ, c.data)
 		})
 	}
 }
@@ -152,27 +153,28 @@ func TestStockEvents(t *testing.T) {
 		data  string
 	}{
 		{
-			"configured", &skupb.Event{Event: &skupb.Event_Configured{Configured: &skupb.Configured{ProductId: "prd_1", Name: "Mug", Price: eur(1990), Active: true}}},
-			"SkuConfigured", `{"sku":"A","productId":"prd_1","name":"Mug","price":{"minorUnits":1990,"currency":"EUR"},"active":true,` + level + `}`,
+			"configured", &skupb.Event{Event: &skupb.Event_Configured{Configured: &skupb.Configured{ProductId: "prd_abcdefghijklmnopqrstuvwx23", Name: "Mug", Price: eur(1990), Active: true}}},
+			"SkuConfigured", `{"sku":"A","productId":"prd_abcdefghijklmnopqrstuvwx23","name":"Mug","price":{"minorUnits":1990,"currency":"EUR"},"active":true,` + level + `}`,
 		},
-		{"unconfigured", &skupb.Event{Event: &skupb.Event_Unconfigured{Unconfigured: &skupb.Unconfigured{ProductId: "prd_1"}}}, "SkuConfigured", `{"sku":"A","productId":"prd_1","active":false,` + level + `}`},
+		{"unconfigured", &skupb.Event{Event: &skupb.Event_Unconfigured{Unconfigured: &skupb.Unconfigured{ProductId: "prd_abcdefghijklmnopqrstuvwx23"}}}, "SkuConfigured", `{"sku":"A","productId":"prd_abcdefghijklmnopqrstuvwx23","active":false,` + level + `}`},
 		{"adjusted", &skupb.Event{Event: &skupb.Event_Adjusted{Adjusted: &skupb.Adjusted{Delta: -3, Reason: "count", IdempotencyKey: "k"}}}, "StockAdjusted", `{"sku":"A","delta":-3,"reason":"count",` + level + `}`},
 		{"marked unavailable", &skupb.Event{Event: &skupb.Event_MarkedUnavailable{MarkedUnavailable: &skupb.MarkedUnavailable{Quantity: 1, Reason: "broken"}}}, "StockAdjusted", `{"sku":"A","delta":0,"reason":"broken",` + level + `}`},
 		{
-			"reserved", &skupb.Event{Event: &skupb.Event_Reserved{Reserved: &skupb.Reserved{OrderId: "ord_1", CustomerId: "usr_1", Quantity: 2, ExpiresAtMs: 9, UnitPrice: eur(1990)}}},
-			"StockReserved", `{"sku":"A","orderId":"ord_1","quantity":2,"expiresAtMs":9,"unitPrice":{"minorUnits":1990,"currency":"EUR"},` + level + `}`,
+			"reserved", &skupb.Event{Event: &skupb.Event_Reserved{Reserved: &skupb.Reserved{OrderId: "ord_abcdefghijklmnopqrstuvwx23", CustomerId: "usr_abcdefghijklmnopqrstuvwx23", Quantity: 2, ExpiresAtMs: 9, UnitPrice: eur(1990)}}},
+			"StockReserved", `{"sku":"A","orderId":"ord_abcdefghijklmnopqrstuvwx23","quantity":2,"expiresAtMs":9,"unitPrice":{"minorUnits":1990,"currency":"EUR"},` + level + `}`,
 		},
-		{"released", &skupb.Event{Event: &skupb.Event_Released{Released: &skupb.Released{OrderId: "ord_1", Quantity: 2}}}, "ReservationReleased", `{"sku":"A","orderId":"ord_1","quantity":2,` + level + `,"committed":false}`},
-		{"release of committed units", &skupb.Event{Event: &skupb.Event_Released{Released: &skupb.Released{OrderId: "ord_1", Quantity: 2, Committed: true}}}, "ReservationReleased", `{"sku":"A","orderId":"ord_1","quantity":2,` + level + `,"committed":true}`},
-		{"release remembered", &skupb.Event{Event: &skupb.Event_ReleaseRemembered{ReleaseRemembered: &skupb.ReleaseRemembered{OrderId: "ord_1"}}}, "ReservationReleased", `{"sku":"A","orderId":"ord_1","quantity":0,` + level + `,"committed":false}`},
-		{"expired", &skupb.Event{Event: &skupb.Event_Expired{Expired: &skupb.Expired{OrderId: "ord_1", Quantity: 2}}}, "ReservationExpired", `{"sku":"A","orderId":"ord_1","quantity":2,` + level + `}`},
-		{"confirmed", &skupb.Event{Event: &skupb.Event_Confirmed{Confirmed: &skupb.Confirmed{OrderId: "ord_1", Quantity: 2, Reacquired: 1}}}, "ReservationConfirmed", `{"sku":"A","orderId":"ord_1","quantity":2,"reacquired":1,` + level + `}`},
-		{"fulfilled", &skupb.Event{Event: &skupb.Event_Fulfilled{Fulfilled: &skupb.Fulfilled{OrderId: "ord_1", CustomerId: "usr_1", Move: 1, Quantity: 2}}}, "ReservationFulfilled", `{"sku":"A","orderId":"ord_1","quantity":2,` + level + `}`},
-		{"returned", &skupb.Event{Event: &skupb.Event_Returned{Returned: &skupb.Returned{OrderId: "ord_1", CustomerId: "usr_1", Move: 2, Committed: 1, Fulfilled: 2, Restocked: true}}}, "ReservationReturned", `{"sku":"A","orderId":"ord_1","committed":1,"fulfilled":2,"restocked":true,` + level + `}`},
+		{"released", &skupb.Event{Event: &skupb.Event_Released{Released: &skupb.Released{OrderId: "ord_abcdefghijklmnopqrstuvwx23", Quantity: 2}}}, "ReservationReleased", `{"sku":"A","orderId":"ord_abcdefghijklmnopqrstuvwx23","quantity":2,` + level + `,"committed":false}`},
+		{"release of committed units", &skupb.Event{Event: &skupb.Event_Released{Released: &skupb.Released{OrderId: "ord_abcdefghijklmnopqrstuvwx23", Quantity: 2, Committed: true}}}, "ReservationReleased", `{"sku":"A","orderId":"ord_abcdefghijklmnopqrstuvwx23","quantity":2,` + level + `,"committed":true}`},
+		{"release remembered", &skupb.Event{Event: &skupb.Event_ReleaseRemembered{ReleaseRemembered: &skupb.ReleaseRemembered{OrderId: "ord_abcdefghijklmnopqrstuvwx23"}}}, "ReservationReleased", `{"sku":"A","orderId":"ord_abcdefghijklmnopqrstuvwx23","quantity":0,` + level + `,"committed":false}`},
+		{"expired", &skupb.Event{Event: &skupb.Event_Expired{Expired: &skupb.Expired{OrderId: "ord_abcdefghijklmnopqrstuvwx23", Quantity: 2}}}, "ReservationExpired", `{"sku":"A","orderId":"ord_abcdefghijklmnopqrstuvwx23","quantity":2,` + level + `}`},
+		{"confirmed", &skupb.Event{Event: &skupb.Event_Confirmed{Confirmed: &skupb.Confirmed{OrderId: "ord_abcdefghijklmnopqrstuvwx23", Quantity: 2, Reacquired: 1}}}, "ReservationConfirmed", `{"sku":"A","orderId":"ord_abcdefghijklmnopqrstuvwx23","quantity":2,"reacquired":1,` + level + `}`},
+		{"fulfilled", &skupb.Event{Event: &skupb.Event_Fulfilled{Fulfilled: &skupb.Fulfilled{OrderId: "ord_abcdefghijklmnopqrstuvwx23", CustomerId: "usr_abcdefghijklmnopqrstuvwx23", Move: 1, Quantity: 2}}}, "ReservationFulfilled", `{"sku":"A","orderId":"ord_abcdefghijklmnopqrstuvwx23","quantity":2,` + level + `}`},
+		{"returned", &skupb.Event{Event: &skupb.Event_Returned{Returned: &skupb.Returned{OrderId: "ord_abcdefghijklmnopqrstuvwx23", CustomerId: "usr_abcdefghijklmnopqrstuvwx23", Move: 2, Committed: 1, Fulfilled: 2, Restocked: true}}}, "ReservationReturned", `{"sku":"A","orderId":"ord_abcdefghijklmnopqrstuvwx23","committed":1,"fulfilled":2,"restocked":true,` + level + `}`},
 		{"shortfall", &skupb.Event{Event: &skupb.Event_Shortfall{Shortfall: &skupb.Shortfall{Missing: 4, Reason: "count"}}}, "StockShortfall", `{"sku":"A","missing":4,` + level + `,"reason":"count"}`},
 		{"depleted", &skupb.Event{Event: &skupb.Event_Depleted{Depleted: &skupb.Depleted{}}}, "StockDepleted", `{"sku":"A",` + level + `}`},
 		{"replenished", &skupb.Event{Event: &skupb.Event_Replenished{Replenished: &skupb.Replenished{}}}, "StockReplenished", `{"sku":"A",` + level + `}`},
 	}
+	schemas := eventschemas.Load(t, "../..")
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			c.event.AtMs = atMs
@@ -181,7 +183,10 @@ func TestStockEvents(t *testing.T) {
 			if len(got) != 2 {
 				t.Fatalf("%d messages, want the event and the level", len(got))
 			}
-			checkOne(t, got[:1], TopicStock, "A", c.typ, c.data)
+			checkOne(t, schemas, got[:1], TopicStock, "A", c.typ, c.data)
+			if err := schemas.Validate(header(got[1], "ce_dataschema"), got[1].Value); got[1].Value != nil && err != nil {
+				t.Error(err)
+			}
 		})
 	}
 }
@@ -207,10 +212,11 @@ func TestProductEvents(t *testing.T) {
 			"ProductSkusConfigured", `{"productId":"` + productID + `","productVersion":3}`,
 		},
 	}
+	schemas := eventschemas.Load(t, "../..")
 	for _, c := range cases {
 		t.Run(c.typ, func(t *testing.T) {
 			c.event.AtMs = atMs
-			checkOne(t, mapRecord(t, NewMapper(JSON, ""), record(t, "product", productID, 7, c.event)), TopicProducts, productID, c.typ, c.data)
+			checkOne(t, schemas, mapRecord(t, NewMapper(JSON, ""), record(t, "product", productID, 7, c.event)), TopicProducts, productID, c.typ, c.data)
 		})
 	}
 }
@@ -230,16 +236,20 @@ func TestAccountEventsKeepPrivateThingsInside(t *testing.T) {
 		`account/` + accountID + `/4 {"userId":"` + accountID + `"}`,
 		`account/` + accountID + `/5 {"userId":"` + accountID + `","roles":["STAFF","OPERATOR"]}`,
 	}
+	schemas := eventschemas.Load(t, "../..")
 	var lines []string
 	for _, m := range got {
 		lines = append(lines, header(m, "ce_id")+" "+string(m.Value))
+		if err := schemas.Validate(header(m, "ce_dataschema"), m.Value); err != nil {
+			t.Error(err)
+		}
 	}
 	if d := cmp.Diff(want, lines); d != "" {
 		t.Error(d)
 	}
 }
 
-func checkOne(t *testing.T, got []Message, topic, key, typ, data string) {
+func checkOne(t *testing.T, schemas eventschemas.Schemas, got []Message, topic, key, typ, data string) {
 	t.Helper()
 	if len(got) != 1 {
 		t.Fatalf("%d messages, want 1", len(got))
@@ -254,8 +264,8 @@ func checkOne(t *testing.T, got []Message, topic, key, typ, data string) {
 	if d := cmp.Diff(data, string(m.Value)); d != "" {
 		t.Error(d)
 	}
-	if !json.Valid(m.Value) {
-		t.Error("not JSON")
+	if err := schemas.Validate(header(m, "ce_dataschema"), m.Value); err != nil {
+		t.Error(err)
 	}
 }
 

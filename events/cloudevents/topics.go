@@ -16,6 +16,8 @@ type Topic struct {
 	// Compacted topics keep the newest value of each key, so values that were
 	// never sent may be skipped for a newer one.
 	Compacted bool
+	// Key says what the keys are.
+	Key string
 	// source is the last part of ce_source.
 	source string
 }
@@ -23,11 +25,14 @@ type Topic struct {
 // Topics lists every topic that Map can name.
 func Topics() []Topic {
 	return []Topic{
-		{Name: TopicOrders, source: "/orders"},
-		{Name: TopicStock, source: "/stock"},
-		{Name: TopicStockLevels, source: "/stock-levels", Compacted: true},
-		{Name: TopicProducts, source: "/products"},
-		{Name: TopicSales, source: "/sales"},
-		{Name: TopicAccounts, source: "/accounts"},
+		{Name: TopicOrders, source: "/orders", Key: "order id"},
+		{Name: TopicStock, source: "/stock", Key: "SKU"},
+		{Name: TopicStockLevels, source: "/stock-levels", Key: "SKU", Compacted: true},
+		{Name: TopicProducts, source: "/products", Key: "product id"},
+		{Name: TopicSales, source: "/sales", Key: "sale id"},
+		{Name: TopicAccounts, source: "/accounts", Key: "user id"},
 	}
 }
+
+// SourceSuffix is what ce_source ends with.
+func (t Topic) SourceSuffix() string { return t.source }
