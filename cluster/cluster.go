@@ -143,7 +143,7 @@ func (n *Node) Call(ctx context.Context, to entity.Address, cmd proto.Message) (
 		if n.peers != nil && errors.Is(err, entity.ErrUnknownKind) && n.actors.kinds[to.Kind] != nil {
 			err = fmt.Errorf("%w: %w", errUnknownCommand, err) // this node knows the kind, and its owner does not
 		}
-		if err == nil || !again(err) {
+		if err == nil || !again(err) || n.unfit() {
 			n.recovered(&trouble, err)
 			return reply, err
 		}
@@ -168,6 +168,11 @@ func again(err error) bool {
 	}
 	return true
 }
+
+// unfit reports whether this node's lease does not hold. It then decides nothing,
+// may ask those who own nothing any more, and cannot learn better: whoever waits
+// here would wait for the database, and is told to come again.
+func (n *Node) unfit() bool { return n.peers != nil && n.peers.membership.Fit() != nil }
 
 // errDeadline: the caller's own time is up, or the caller has gone.
 var errDeadline = fmt.Errorf("%w: the caller's deadline has passed", entity.ErrTimeout)

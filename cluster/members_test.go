@@ -300,14 +300,46 @@ func TestLapsedLeaseAnswersNothing(t *testing.T) {
 		}
 		n.seat.lapsed.Store(true)
 		for _, cmd := range []*commonpb.Money{{}, add(1)} {
+			began := time.Now()
 			if reply, err := n.Call(t.Context(), alice, cmd); err == nil || !entity.Retryable(err) {
 				t.Errorf("%v was answered %v, %v", cmd, reply, err)
+			}
+			if took := time.Since(began); took > 100*time.Millisecond {
+				t.Errorf("the refusal took %s", took)
 			}
 		}
 		if len(f.disk.streams["account/alice"]) != 1 {
 			t.Error("it wrote")
 		}
 		n.stop(t)
+	})
+}
+
+// Where all leases have lapsed, because the database is away, a caller is told so
+// at once, also by way of a node that does not own the actor.
+func TestLapsedLeasesDoNotHoldCallersUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, none, nil)
+		nodes := []*fellow{f.start("n0"), f.start("n1")}
+		time.Sleep(time.Second)
+		for i := range 10 {
+			sign(t, nodes[0], book(i), "a")
+		}
+		for _, n := range nodes {
+			n.seat.lapsed.Store(true)
+		}
+		for i := range 10 {
+			began := time.Now()
+			if reply, err := nodes[0].Call(t.Context(), book(i), &commonpb.Money{Currency: "b"}); err == nil || !entity.Retryable(err) {
+				t.Errorf("book %d was answered %v, %v", i, reply, err)
+			}
+			if took := time.Since(began); took > 100*time.Millisecond {
+				t.Errorf("book %d was refused after %s", i, took)
+			}
+		}
+		for _, n := range nodes {
+			n.stop(t)
+		}
 	})
 }
 
