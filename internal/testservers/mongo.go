@@ -39,6 +39,7 @@ func Mongo(t testing.TB) string {
 type MongoServer struct {
 	t       testing.TB
 	uri     string
+	address string
 	process *process
 }
 
@@ -48,6 +49,9 @@ type MongoOption func(*mongoConfig)
 type mongoConfig struct {
 	standalone bool
 	args       []string
+	// joins: it waits for a replica set that somebody else founds, and is ready
+	// when it answers.
+	joins bool
 }
 
 // MongoStandalone starts a mongod that is no member of a replica set.
@@ -105,6 +109,7 @@ func startMongo(c mongoConfig) (*MongoServer, error) {
 			return nil, err
 		}
 		address := "127.0.0.1:" + strconv.Itoa(ports[0])
+		m.address = address
 		m.uri = "mongodb://" + address + "/"
 		argv := []string{
 			program, "--dbpath", dir, "--bind_ip", "127.0.0.1", "--port", strconv.Itoa(ports[0]), "--nounixsocket",
@@ -115,15 +120,16 @@ func startMongo(c mongoConfig) (*MongoServer, error) {
 			argv = append(argv, "--replSet", replicaSet, "--oplogSize", "512")
 		}
 		p := &process{name: "mongod", dir: dir, argv: append(argv, c.args...)}
-		p.ready = func(ctx context.Context) error { return mongoReady(ctx, address, dir) }
+		p.ready = func(ctx context.Context) error { return mongoReady(ctx, address, dir, c.joins) }
 		return p, p.start()
 	})
 	return m, err
 }
 
 // mongoReady returns nil when the mongod on the data folder dir takes writes at
-// address. It founds the replica set if the mongod waits for one.
-func mongoReady(ctx context.Context, address, dir string) (err error) {
+// address. It founds the replica set if the mongod waits for one, unless it joins
+// another's: then it need not take writes.
+func mongoReady(ctx context.Context, address, dir string, joins bool) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	client, err := mongo.Connect(options.Client().ApplyURI("mongodb://" + address + "/?directConnection=true").
@@ -154,7 +160,7 @@ func mongoReady(ctx context.Context, address, dir string) (err error) {
 		return fmt.Errorf("hello: %w", err)
 	}
 	switch {
-	case hello.Writable:
+	case hello.Writable || joins:
 		return nil
 	case !hello.Founding:
 		return errors.New("no writable primary yet")
