@@ -26,12 +26,18 @@ type clusterFlags struct {
 	ClusterInsecure      bool   `group:"Cluster" help:"Listen without TLS on more than loopback: only where the network keeps everyone else out."`
 	// DrainFor: load balancers look at /readyz every so often.
 	DrainFor time.Duration `default:"2s" placeholder:"TIME" group:"Cluster" help:"How long a node of many goes on serving when it is told to end, so that load balancers notice that it is not ready any more."`
+	// TestClockOffset is for tests of what clocks that differ do; see now.
+	TestClockOffset time.Duration `hidden:""`
 }
 
 const maxDrainFor = 10 * time.Second
 
 // clustered reports whether the node is one of many.
 func (f *clusterFlags) clustered() bool { return f.ClusterListen != "" }
+
+// now is the wall clock of everything that the node decides by. Only tests set
+// it wrong. Leases, timeouts and pauses go by the monotonic clock and never ask it.
+func (f *clusterFlags) now() time.Time { return time.Now().Add(f.TestClockOffset) }
 
 // roles are those in force.
 func (f *clusterFlags) roles() []members.Role {

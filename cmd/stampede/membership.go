@@ -40,7 +40,7 @@ type joined struct {
 func (n *node) join(ctx context.Context, store persistence.Store, journal *commitlog.Log, name string) error {
 	n.self = members.Member{ID: membership.NewID(), Name: name, Epoch: journal.Epoch(), Roles: n.config.roles(), Version: programVersion()}
 	if !n.config.clustered() {
-		n.self.State, n.self.Since = members.Up, time.Now()
+		n.self.State, n.self.Since = members.Up, n.config.now()
 		return nil
 	}
 	shared, ok := store.(*mongo.Store)
@@ -63,7 +63,7 @@ func (n *node) join(ctx context.Context, store persistence.Store, journal *commi
 	n.self.Address = transport.Address()
 	ctx, cancel := context.WithTimeout(ctx, joinFor)
 	defer cancel()
-	service, err := membership.Start(ctx, membership.Config{Self: n.self, Table: shared.Members(), Probe: transport.Probe, Logger: n.log})
+	service, err := membership.Start(ctx, membership.Config{Self: n.self, Table: shared.Members(), Probe: transport.Probe, Logger: n.log, Now: n.config.now})
 	if err != nil {
 		return err
 	}

@@ -202,7 +202,7 @@ func (n *node) fail(err error) {
 func (n *node) startActors(store persistence.Store, journal *commitlog.Log) {
 	caller := &lateCaller{}
 	rt := &entity.Runtime{
-		Log: journal, Store: store, Asker: caller, Clock: time.Now, Logger: n.log, Limits: entity.DefaultLimits(), Metrics: entity.NewMetrics(n.registry),
+		Log: journal, Store: store, Asker: caller, Clock: n.config.now, Logger: n.log, Limits: entity.DefaultLimits(), Metrics: entity.NewMetrics(n.registry),
 	}
 	ports := map[string]cluster.Caller{"payment": payments.Port{Provider: n.paymentProvider(caller)}}
 	if n.joined != nil {
@@ -214,7 +214,7 @@ func (n *node) startActors(store persistence.Store, journal *commitlog.Log) {
 
 	ctx, cancel := context.WithCancel(context.Background())
 	var waking sync.WaitGroup
-	waking.Go(func() { n.hosted.WakeDue(ctx, time.Now, reminders{store}) })
+	waking.Go(func() { n.hosted.WakeDue(ctx, n.config.now, reminders{store}) })
 	n.onClose("reminders", closeReadersFor, func(context.Context) error {
 		cancel()
 		waking.Wait()
@@ -279,7 +279,7 @@ func (n *node) openAccounts(ctx context.Context, store persistence.Store, caller
 	}
 	n.tokens = auth.NewTokens(keys, auth.TokenOptions{})
 	passwords := auth.NewPasswords(max(1, runtime.GOMAXPROCS(0)/2), passwordQueue)
-	return auth.NewAccounts(caller, n.tokens, passwords, kept, time.Now), keys, nil
+	return auth.NewAccounts(caller, n.tokens, passwords, kept, n.config.now), keys, nil
 }
 
 func (n *node) gateway(ctx context.Context, store persistence.Store, caller cluster.Caller, accounts *auth.Accounts, keys *auth.Keys) (http.Handler, error) {
@@ -301,7 +301,7 @@ func (n *node) gateway(ctx context.Context, store persistence.Store, caller clus
 	}
 	g, err := gateway.New(gateway.Config{
 		Caller: caller, Views: store, Events: n.events, Accounts: accounts, Journal: store, Cluster: &operations{n, n.hosted, store}, Tokens: n.tokens, Keys: keys, HoldFor: n.config.holdFor(), TicketKey: ticketKey,
-		AllowedOrigins: n.config.Origins, TrustedProxies: proxies, DevTools: n.config.devTools, Storefront: storefront, Console: console, StripeWebhook: n.stripeWebhook(caller), Logger: n.log, Clock: time.Now,
+		AllowedOrigins: n.config.Origins, TrustedProxies: proxies, DevTools: n.config.devTools, Storefront: storefront, Console: console, StripeWebhook: n.stripeWebhook(caller), Logger: n.log, Clock: n.config.now,
 	})
 	if err != nil {
 		return nil, err
@@ -344,7 +344,7 @@ func (n *node) ensureOperator(ctx context.Context, accounts *auth.Accounts) erro
 	if n.config.BootAdmin == "" {
 		return nil
 	}
-	started := time.Now()
+	started := n.config.now()
 	user, refusal, err := accounts.EnsureAdmin(ctx, n.config.BootAdmin, string(n.config.bootPassword))
 	if err != nil {
 		return fmt.Errorf("operator of --bootstrap-admin: %w", err)
@@ -359,6 +359,6 @@ func (n *node) ensureOperator(ctx context.Context, accounts *auth.Accounts) erro
 
 // operatorToken is an access token of the operator of --bootstrap-admin.
 func (n *node) operatorToken() (string, error) {
-	token, _, err := n.tokens.Issue(n.operator, []auth.Role{auth.Customer, auth.Staff, auth.Operator}, time.Now())
+	token, _, err := n.tokens.Issue(n.operator, []auth.Role{auth.Customer, auth.Staff, auth.Operator}, n.config.now())
 	return token, err
 }
