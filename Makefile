@@ -30,7 +30,8 @@ test: servers ## every test, with a real MongoDB and a real Kafka: nothing is sk
 	STAMPEDE_REQUIRE_SERVERS=1 go test -count=1 -timeout=20m $(TEST_FLAGS) $(PACKAGES)
 
 test-long: servers ## what is random, for many more seeds, kills and histories: some minutes
-	STAMPEDE_REQUIRE_SERVERS=1 go test -count=1 -timeout=60m ./internal/e2e -rounds=40 -histories=40
+	STAMPEDE_REQUIRE_SERVERS=1 go test -count=1 -timeout=60m ./internal/e2e -skip='^TestCluster$$' -rounds=40 -histories=40
+	STAMPEDE_REQUIRE_SERVERS=1 go test -count=1 -timeout=60m ./internal/e2e -run='^TestCluster$$' -cluster-long -cluster-kills=20
 	go test -count=1 -timeout=60m ./actors/entity -run=Sim -sim-seeds=20000
 	go test -count=1 -timeout=60m ./cluster/membership -run=Sim -sim-seeds=2000
 	go test -count=1 -timeout=60m ./internal/faultstore -run=Sim -seeds=2000

@@ -66,7 +66,7 @@ func TestDevIsAWholeShop(t *testing.T) {
 	s.stop()
 }
 
-func get(t *testing.T, url string) (status int, body string) {
+func get(t testing.TB, url string) (status int, body string) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 	if err != nil {

@@ -28,7 +28,7 @@ func (p published) String() string { return p.kind + "@" + strings.TrimLeft(p.se
 
 // consume reads a topic from its beginning, by key, until what was seen is
 // enough, which enough says by returning nil.
-func consume(t *testing.T, bootstrap, topic string, within time.Duration, enough func(seen map[string][]published) error) map[string][]published {
+func consume(t testing.TB, bootstrap, topic string, within time.Duration, enough func(seen map[string][]published) error) map[string][]published {
 	t.Helper()
 	reader := kafka.NewReader(kafka.ReaderConfig{
 		Brokers: strings.Split(bootstrap, ","), Topic: topic, GroupID: "e2e-" + rand.Text(), StartOffset: kafka.FirstOffset,

@@ -1,0 +1,205 @@
+package e2e
+
+// Figures of a cluster: how long shoppers wait when a node dies or leaves, what
+// the way over another node costs, and what an order costs with more nodes.
+// Each process is its own; MongoDB and Kafka are real ones.
+//
+//	make bench BENCH=Cluster PACKAGES=./internal/e2e BENCHTIME=1x
+//	go test ./internal/e2e -run='^$' -bench=ClusterKill -benchtime=20x -v
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+const (
+	// benchShoppers keep two cores busy.
+	benchShoppers = 32
+	// unlimited is more orders than any machine here takes.
+	unlimited = 1e6
+	// benchStock is never sold out.
+	benchStock = 50_000_000
+)
+
+// report prints the longest waits of several runs, and returns median and worst.
+func report(t testing.TB, what string, gaps []time.Duration) (median, worst time.Duration) {
+	t.Helper()
+	slices.Sort(gaps)
+	median, worst = gaps[len(gaps)/2], gaps[len(gaps)-1]
+	t.Logf("%s, %d times: longest wait of a shopper: median %s, worst %s", what, len(gaps), median.Round(time.Millisecond), worst.Round(time.Millisecond))
+	return median, worst
+}
+
+func reportGaps(b *testing.B, what string, gaps []time.Duration) {
+	b.Helper()
+	median, worst := report(b, what, gaps)
+	b.ReportMetric(float64(median.Milliseconds()), "median-ms")
+	b.ReportMetric(float64(worst.Milliseconds()), "worst-ms")
+	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkClusterKill kills one of three nodes, the hot SKU's owner, at full
+// load, once each iteration.
+func BenchmarkClusterKill(b *testing.B) {
+	f := startFleet(b, 3)
+	l := newLoad(b, f, unlimited, benchStock)
+	l.start(benchShoppers)
+	var gaps []time.Duration
+	for b.Loop() {
+		l.more(500)
+		owner := f.owner("sku", l.hot)
+		l.gap()
+		f.kill(owner)
+		l.more(1_000)
+		gap, _ := l.gap()
+		gaps = append(gaps, gap)
+		f.again(owner)
+		f.settled()
+	}
+	reportGaps(b, "SIGKILL of one of three nodes at full load", gaps)
+	b.ReportMetric(float64(len(l.failed)), "errors")
+	l.verify()
+	f.stop()
+}
+
+// BenchmarkClusterDrain drains the hot SKU's owner at full load.
+func BenchmarkClusterDrain(b *testing.B) {
+	f := startFleet(b, 3, drainFlag())
+	l := newLoad(b, f, unlimited, benchStock)
+	l.start(benchShoppers)
+	var gaps, usual []time.Duration
+	before := l.failures()
+	for b.Loop() {
+		l.gap()
+		l.more(1_000)
+		ordinary, _ := l.gap()
+		usual = append(usual, ordinary)
+		owner := f.owner("sku", l.hot)
+		f.leave(owner, f.drain)
+		l.more(500)
+		gap, _ := l.gap()
+		gaps = append(gaps, gap)
+		f.again(owner)
+		f.settled()
+	}
+	report(b, "nothing at all, beside it", usual)
+	reportGaps(b, "drain of one of three nodes at full load", gaps)
+	b.ReportMetric(float64(l.failures()-before), "failed-attempts")
+	l.verify()
+	f.stop()
+}
+
+// BenchmarkClusterHotSKU asks one SKU through its owner and through another
+// node, in turns: looks at its stock, which its actor alone answers, and orders.
+func BenchmarkClusterHotSKU(b *testing.B) {
+	f := startFleet(b, 3)
+	l := newLoad(b, f, unlimited, benchStock)
+	owner := f.owner("sku", l.hot)
+	other := f.other(owner)
+	const each = 4 * time.Second
+	for _, what := range []action{look, reserve} {
+		b.Run(what.String(), func(b *testing.B) {
+			var own, far float64
+			for b.Loop() {
+				own += l.throughput(b, owner, what, each)
+				far += l.throughput(b, other, what, each)
+			}
+			b.ReportMetric(own/float64(b.N), "owner/s")
+			b.ReportMetric(far/float64(b.N), "other/s")
+			b.ReportMetric(100*far/own, "%of-owner")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+	l.stopped = func() {}
+	f.stop()
+}
+
+// throughput asks one node from many connections, and returns answers a second.
+func (l *load) throughput(b *testing.B, n *clusterNode, what action, during time.Duration) float64 {
+	b.Helper()
+	var answers atomic.Int64
+	var shoppers sync.WaitGroup
+	l.runs++
+	began := time.Now()
+	for i := range benchShoppers {
+		shoppers.Go(func() {
+			c := l.customers[i%loadCustomers]
+			c = &client{place(n.url), c.token, c.http}
+			for k := 0; time.Since(began) < during; k++ {
+				e := entry{operation: operation{action: what, units: 1}, key: fmt.Sprintf("bench-%d-%d-%d", l.runs, i, k), sku: l.hot}
+				var err error
+				if what == look {
+					err = e.looked(c.stock(b.Context(), e.sku))
+				} else {
+					err = e.placed(c.place(b.Context(), e.key, "", want{e.sku, 1}))
+				}
+				if err == nil {
+					answers.Add(1)
+				} else if !open(err) {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	shoppers.Wait()
+	return float64(answers.Load()) / time.Since(began).Seconds()
+}
+
+// BenchmarkClusterCost is the processor time of all nodes for 1,000 orders, with
+// one, three and five of them, at a rate that all of them can do.
+func BenchmarkClusterCost(b *testing.B) {
+	for _, nodes := range []int{1, 3, 5} {
+		b.Run(strconv.Itoa(nodes), func(b *testing.B) {
+			f := startFleet(b, nodes)
+			l := newLoad(b, f, unlimited, benchStock)
+			l.limiter = rate.NewLimiter(150, 1)
+			l.ordersOnly = true
+			l.start(16)
+			l.more(300) // warm
+			var seconds, orders float64
+			for b.Loop() {
+				cpu, answered := f.processorTime(), l.answered.Load()
+				l.more(1_500)
+				seconds += f.processorTime() - cpu
+				orders += float64(l.answered.Load() - answered)
+			}
+			b.ReportMetric(1000*seconds/orders, "cpu-s/1000-orders")
+			b.ReportMetric(0, "ns/op")
+			l.stop()
+			f.stop()
+		})
+	}
+}
+
+// processorTime is what all living nodes have used, in seconds.
+func (f *fleet) processorTime() float64 {
+	f.t.Helper()
+	const ticksPerSecond = 100 // USER_HZ, which is 100 wherever Linux runs Go
+	var ticks float64
+	for _, n := range f.living() {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", n.cmd.Process.Pid))
+		if err != nil {
+			f.t.Skipf("processor time is read from /proc: %v", err)
+		}
+		// The name, in brackets, may hold blanks; utime and stime are the 12th and 13th after it.
+		fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+		for _, field := range fields[11:13] {
+			v, err := strconv.ParseFloat(field, 64)
+			if err != nil {
+				f.t.Fatal(err)
+			}
+			ticks += v
+		}
+	}
+	return ticks / ticksPerSecond
+}
