@@ -70,6 +70,10 @@ type shelf struct {
 	byID     map[string]*shelved
 	complete bool
 	bytes    int
+	// index finds those that it was made of by their words; unindexed are the
+	// others, newest first.
+	index     *searchIndex
+	unindexed []*shelved
 	// mark is that of the newest change that is in it.
 	mark    uint64
 	readAt  time.Time
@@ -119,9 +123,13 @@ func (s *shelf) find(p place, words []string, all bool) (page []*shelved, more b
 			start++
 		}
 	}
+	rest := slices.Values(s.items[start:])
+	if some, ok := s.candidates(words); ok {
+		rest = some
+	}
 	page = make([]*shelved, 0, p.first)
-	for _, item := range s.items[start:] {
-		if (!item.product.Published && !all) || !item.matches(words) {
+	for item := range rest {
+		if !item.product.Published && !all || p.afterID != "" && item.order(p.afterSortMs, p.afterID) <= 0 || !item.matches(words) {
 			continue
 		}
 		if len(page) == p.first {

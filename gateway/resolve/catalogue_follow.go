@@ -95,11 +95,13 @@ func (c *catalogue) read(ctx context.Context, have *shelf) (*shelf, error) {
 				return nil, err
 			}
 			if !next.has(item) {
+				next.index = &searchIndex{items: next.items}
 				next.took = c.clock().Sub(started)
 				return next, nil
 			}
 		}
 		if len(rows) < q.Limit {
+			next.index = &searchIndex{items: next.items}
 			next.complete, next.took = true, c.clock().Sub(started)
 			return next, nil
 		}
@@ -134,8 +136,9 @@ func shelvedOf(row persistence.Row, have *shelf) (*shelved, error) {
 	return item, nil
 }
 
-// with is the shelf with newer products on it: itself when there are none.
+// with is the shelf with newer products on it: itself when it has them.
 func (s *shelf) with(newer []*shelved) *shelf {
+	newer = slices.DeleteFunc(newer, func(item *shelved) bool { return s.byID[item.product.ID] == item })
 	if len(newer) == 0 {
 		return s
 	}
@@ -169,5 +172,6 @@ func (s *shelf) with(newer []*shelved) *shelf {
 		merged.bytes -= last.size
 		merged.complete = false
 	}
+	merged.reindexed(newer)
 	return &merged
 }
