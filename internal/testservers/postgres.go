@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"stampede/internal/servers"
 )
 
 const (
@@ -28,47 +30,47 @@ func Postgres(t testing.TB) string {
 	return obtain(t, postgresName, postgresVariable, &shared.postgres, startPostgres)
 }
 
-func startPostgres() (string, *process, error) {
+func startPostgres() (string, *servers.Process, error) {
 	bin, err := postgresPrograms()
 	if err != nil {
 		return "", nil, err
 	}
-	as, err := ordinaryUser()
+	as, err := servers.OrdinaryUser()
 	if err != nil {
 		return "", nil, err
 	}
 	var url string
-	p, err := onFreePorts(1, func(ports []int) (*process, error) {
-		dir, err := newFolder("postgres")
+	p, err := servers.OnFreePorts(1, func(ports []int) (*servers.Process, error) {
+		dir, err := servers.NewFolder("postgres")
 		if err != nil {
 			return nil, err
 		}
 		port := strconv.Itoa(ports[0])
 		url = "postgres://stampede@127.0.0.1:" + port + "/postgres?sslmode=disable"
 		data := filepath.Join(dir, "data")
-		p := &process{name: "postgres", dir: dir, user: as, argv: []string{
+		p := &servers.Process{Name: "postgres", Dir: dir, User: as, Argv: []string{
 			filepath.Join(bin, "postgres"), "-D", data, "-p", port, "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=",
 		}}
-		p.ready = func(ctx context.Context) error { return postgresReady(ctx, url, data) }
+		p.Ready = func(ctx context.Context) error { return postgresReady(ctx, url, data) }
 		if err := initdb(bin, dir, data, as); err != nil {
 			return p, err
 		}
-		return p, p.start()
+		return p, p.Start()
 	})
 	return url, p, err
 }
 
-func initdb(bin, dir, data string, as *user) error {
+func initdb(bin, dir, data string, as *servers.User) error {
 	if as != nil {
-		if err := os.Chown(dir, int(as.uid), int(as.gid)); err != nil {
+		if err := os.Chown(dir, int(as.UID), int(as.GID)); err != nil {
 			return fmt.Errorf("folder for %s: %w", postgresName, err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), readyWithin)
+	ctx, cancel := context.WithTimeout(context.Background(), servers.ReadyWithin)
 	defer cancel()
 	//nolint:gosec // the program is the system's
 	cmd := exec.CommandContext(ctx, filepath.Join(bin, "initdb"), "-D", data, "-U", "stampede", "-A", "trust", "-E", "UTF8", "--locale=C")
-	cmd.Dir, cmd.SysProcAttr = dir, attributes(as)
+	cmd.Dir, cmd.SysProcAttr = dir, servers.Attributes(as)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("initdb: %w\n%s", err, out)
 	}
@@ -82,7 +84,7 @@ func postgresPrograms() (string, error) {
 	}
 	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
 	if err != nil || len(found) == 0 {
-		return "", fmt.Errorf("%w: no initdb", errAbsent)
+		return "", fmt.Errorf("%w: no initdb", servers.ErrAbsent)
 	}
 	return filepath.Dir(found[len(found)-1]), nil
 }

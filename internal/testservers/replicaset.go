@@ -12,6 +12,8 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 	"go.mongodb.org/mongo-driver/v2/mongo/readpref"
+
+	"stampede/internal/servers"
 )
 
 // MongoSet is a replica set of three that belongs to one test: enough that a
@@ -19,7 +21,7 @@ import (
 // test's goroutine.
 type MongoSet struct {
 	t       testing.TB
-	servers []*MongoServer
+	servers []*servers.Mongo
 	uri     string
 	client  *mongo.Client
 }
@@ -37,18 +39,17 @@ func MongoReplicaSet(t testing.TB) *MongoSet {
 	var addresses []string
 	members := bson.A{}
 	for i := range setMembers {
-		m, err := startMongo(mongoConfig{joins: true})
+		m, err := servers.StartMongo(servers.MongoConfig{Joins: true})
 		if err != nil {
 			giveUp(t, "mongods of its own", "put a mongod on PATH and run `make servers`", err)
 		}
-		m.t = t
-		t.Cleanup(m.process.discard)
+		t.Cleanup(m.Discard)
 		set.servers = append(set.servers, m)
-		members = append(members, bson.D{{Key: "_id", Value: i}, {Key: "host", Value: m.address}})
-		addresses = append(addresses, m.address)
+		members = append(members, bson.D{{Key: "_id", Value: i}, {Key: "host", Value: m.Address}})
+		addresses = append(addresses, m.Address)
 	}
-	set.uri = "mongodb://" + strings.Join(addresses, ",") + "/?replicaSet=" + replicaSet
-	ctx, cancel := context.WithTimeout(context.Background(), readyWithin)
+	set.uri = "mongodb://" + strings.Join(addresses, ",") + "/?replicaSet=" + servers.ReplicaSet
+	ctx, cancel := context.WithTimeout(context.Background(), servers.ReadyWithin)
 	defer cancel()
 	if err := set.found(ctx, addresses[0], members); err != nil {
 		t.Fatalf("founding a replica set: %v", err)
@@ -63,7 +64,7 @@ func (s *MongoSet) found(ctx context.Context, first string, members bson.A) erro
 		return err
 	}
 	config := bson.D{
-		{Key: "_id", Value: replicaSet},
+		{Key: "_id", Value: servers.ReplicaSet},
 		{Key: "members", Value: members},
 		{Key: "settings", Value: bson.D{{Key: "electionTimeoutMillis", Value: electionTimeoutMs}}},
 	}
@@ -71,12 +72,12 @@ func (s *MongoSet) found(ctx context.Context, first string, members bson.A) erro
 	if err := errors.Join(err, direct.Disconnect(ctx)); err != nil {
 		return err
 	}
-	s.client, err = mongo.Connect(options.Client().ApplyURI(s.uri).SetServerSelectionTimeout(readyWithin))
+	s.client, err = mongo.Connect(options.Client().ApplyURI(s.uri).SetServerSelectionTimeout(servers.ReadyWithin))
 	if err != nil {
 		return err
 	}
 	s.t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
+		ctx, cancel := context.WithTimeout(context.Background(), servers.StopWithin)
 		defer cancel()
 		if err := s.client.Disconnect(ctx); err != nil {
 			s.t.Errorf("disconnecting: %v", err)
@@ -92,7 +93,7 @@ func (s *MongoSet) URI() string { return s.uri }
 // returns the address of the new one.
 func (s *MongoSet) StepDown() string {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), readyWithin)
+	ctx, cancel := context.WithTimeout(context.Background(), servers.ReadyWithin)
 	defer cancel()
 	before, err := s.primary(ctx)
 	if err != nil {
@@ -108,14 +109,14 @@ func (s *MongoSet) StepDown() string {
 // KillPrimary ends the primary with SIGKILL, and waits until there is another.
 func (s *MongoSet) KillPrimary() string {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), readyWithin)
+	ctx, cancel := context.WithTimeout(context.Background(), servers.ReadyWithin)
 	defer cancel()
 	before, err := s.primary(ctx)
 	if err != nil {
 		s.t.Fatalf("finding the primary: %v", err)
 	}
 	for _, m := range s.servers {
-		if m.address == before {
+		if m.Address == before {
 			m.Kill()
 		}
 	}
@@ -124,7 +125,7 @@ func (s *MongoSet) KillPrimary() string {
 
 func (s *MongoSet) another(ctx context.Context, than string) string {
 	s.t.Helper()
-	tick := time.NewTicker(probeEvery)
+	tick := time.NewTicker(servers.ProbeEvery)
 	defer tick.Stop()
 	for {
 		now, err := s.primary(ctx)

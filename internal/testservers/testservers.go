@@ -9,24 +9,15 @@
 package testservers
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
-)
 
-// Versions that scripts/servers fetches; the folders under .servers are named after them.
-const (
-	mongoHome = "mongodb-6.0.5"
-	kafkaHome = "kafka-4.1.1"
+	"stampede/internal/servers"
 )
-
-// errAbsent: there is no such server on this machine. Any other error is a fault.
-var errAbsent = errors.New("not on this machine")
 
 // Main runs a package's tests and then stops the servers that they shared:
 //
@@ -43,13 +34,13 @@ func Main(m *testing.M) {
 // shared holds what one test binary starts at most once.
 //
 //nolint:gochecknoglobals // one server for a whole test binary is what this package is for
-var shared = &servers{}
+var shared = &sharedServers{}
 
-type servers struct {
+type sharedServers struct {
 	mongo, kafka, postgres once
 }
 
-func (s *servers) stop() {
+func (s *sharedServers) stop() {
 	for _, o := range []*once{&s.mongo, &s.kafka, &s.postgres} {
 		o.stop()
 	}
@@ -60,12 +51,12 @@ type once struct {
 	mu      sync.Mutex
 	started bool
 	address string
-	process *process
+	process *servers.Process
 	err     error
 }
 
 // get starts the server on the first call; all calls see the same outcome.
-func (o *once) get(start func() (string, *process, error)) (string, error) {
+func (o *once) get(start func() (string, *servers.Process, error)) (string, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if !o.started {
@@ -79,15 +70,15 @@ func (o *once) stop() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.process != nil {
-		o.process.discard()
+		o.process.Discard()
 	}
 }
 
 // obtain returns a shared server's address, or ends the test.
-func obtain(t testing.TB, what, variable string, o *once, start func() (string, *process, error)) string {
+func obtain(t testing.TB, what, variable string, o *once, start func() (string, *servers.Process, error)) string {
 	t.Helper()
-	address, err := o.get(func() (string, *process, error) {
-		if address := setting(variable); address != "" {
+	address, err := o.get(func() (string, *servers.Process, error) {
+		if address := servers.Setting(variable); address != "" {
 			return address, nil, nil
 		}
 		return start()
@@ -102,7 +93,7 @@ func obtain(t testing.TB, what, variable string, o *once, start func() (string, 
 // servers are allowed to be absent.
 func giveUp(t testing.TB, what, remedy string, err error) {
 	t.Helper()
-	if !errors.Is(err, errAbsent) {
+	if !errors.Is(err, servers.ErrAbsent) {
 		t.Fatalf("starting %s: %v", what, err)
 	}
 	if os.Getenv("STAMPEDE_REQUIRE_SERVERS") != "" {
@@ -111,58 +102,4 @@ func giveUp(t testing.TB, what, remedy string, err error) {
 	announce(what, fmt.Sprintf("SKIPPED, NOT TESTED: %s and whatever else needs %s in %s; %s\n",
 		t.Name(), what, filepath.Base(os.Args[0]), remedy))
 	t.Skipf("SKIPPED, NOT TESTED: needs %s: %v; %s", what, err, remedy)
-}
-
-// setting is an environment variable, or what scripts/servers noted for it in
-// .servers/env (a MongoDB in Docker).
-func setting(name string) string {
-	if v := os.Getenv(name); v != "" {
-		return v
-	}
-	root, err := fetched()
-	if err != nil {
-		return ""
-	}
-	f, err := os.Open(filepath.Join(root, "env"))
-	if err != nil {
-		return ""
-	}
-	defer f.Close()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		if v, ok := strings.CutPrefix(lines.Text(), name+"="); ok {
-			return v
-		}
-	}
-	return ""
-}
-
-// fetched is the folder .servers of the module that the test runs in.
-func fetched() (string, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", fmt.Errorf("working directory: %w", err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			return filepath.Join(dir, ".servers"), nil
-		}
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			return "", fmt.Errorf("%w: no go.mod above the working directory", errAbsent)
-		}
-		dir = parent
-	}
-}
-
-// fetchedFile is a file under .servers that must exist.
-func fetchedFile(parts ...string) (string, error) {
-	root, err := fetched()
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(append([]string{root}, parts...)...)
-	if _, err := os.Stat(path); err != nil {
-		return "", fmt.Errorf("%w: %s does not exist", errAbsent, path)
-	}
-	return path, nil
 }

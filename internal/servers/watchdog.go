@@ -1,4 +1,4 @@
-package testservers
+package servers
 
 import (
 	"context"
@@ -34,7 +34,7 @@ var startWatchdog = sync.OnceValues(func() (io.Writer, error) {
 	cmd := exec.CommandContext(context.Background(), "sh", "-c", watchdogScript, "stampede-watchdog")
 	// Away from our terminal's signals, and holding none of our outputs open:
 	// go test waits for them.
-	cmd.SysProcAttr = attributes(nil)
+	cmd.SysProcAttr = Attributes(nil)
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, fmt.Errorf("watchdog: %w", err)
@@ -60,9 +60,9 @@ func watchdogLine(what, id, path string) error {
 	return nil
 }
 
-func guardFolder(dir string) error { return watchdogLine("dir", "-", dir) }
+func GuardFolder(dir string) error { return watchdogLine("dir", "-", dir) }
 
-func guardProcess(pid int) error { return watchdogLine("pid", fmt.Sprint(pid), "") }
+func GuardProcess(pid int) error { return watchdogLine("pid", fmt.Sprint(pid), "") }
 
-// releaseProcess: the process has gone, and its id may be given to another.
-func releaseProcess(pid int) error { return watchdogLine("gone", fmt.Sprint(pid), "") }
+// ReleaseProcess: the process has gone, and its id may be given to another.
+func ReleaseProcess(pid int) error { return watchdogLine("gone", fmt.Sprint(pid), "") }

@@ -1,4 +1,4 @@
-package testservers
+package servers
 
 import (
 	"context"
@@ -17,58 +17,58 @@ const (
 	// startAttempts bounds how often a server is tried on another port: a port
 	// that was free a moment ago may be taken.
 	startAttempts = 5
-	// readyWithin bounds one start; a busy machine with two cores needs a part of it.
-	readyWithin = 90 * time.Second
-	// stopWithin bounds an orderly end.
-	stopWithin = 30 * time.Second
-	// probeEvery is the pause between two looks at a server that is starting.
-	probeEvery = 50 * time.Millisecond
+	// ReadyWithin bounds one start; a busy machine with two cores needs a part of it.
+	ReadyWithin = 90 * time.Second
+	// StopWithin bounds an orderly end.
+	StopWithin = 30 * time.Second
+	// ProbeEvery is the pause between two looks at a server that is starting.
+	ProbeEvery = 50 * time.Millisecond
 )
 
-// process is one server process with its folder. Its methods are for one
-// goroutine. Whatever happens to the test process, the watchdog ends the server
-// and removes the folder.
-type process struct {
-	name string
-	dir  string
-	argv []string
-	// user runs the server as somebody else (PostgreSQL refuses root); nil: as ourselves.
-	user *user
-	// ready returns nil when the server can be used.
-	ready func(ctx context.Context) error
+// Process is one server process with its folder. Its methods are for one
+// goroutine. Whatever happens to this program, the watchdog ends the server and removes the
+// folder.
+type Process struct {
+	Name string
+	Dir  string
+	Argv []string
+	// User runs the server as somebody else (PostgreSQL refuses root); nil: as ourselves.
+	User *User
+	// Ready returns nil when the server can be used.
+	Ready func(ctx context.Context) error
 
 	cmd    *exec.Cmd
 	exited chan struct{}
 	err    error
 }
 
-// newFolder makes a temporary folder that the watchdog knows.
-func newFolder(name string) (string, error) {
+// NewFolder makes a temporary folder that the watchdog knows.
+func NewFolder(name string) (string, error) {
 	dir, err := os.MkdirTemp("", "stampede-"+name+"-")
 	if err != nil {
 		return "", fmt.Errorf("folder for %s: %w", name, err)
 	}
-	if err := guardFolder(dir); err != nil {
+	if err := GuardFolder(dir); err != nil {
 		return "", errors.Join(err, os.RemoveAll(dir))
 	}
 	return dir, nil
 }
 
-// start runs the server and waits until it can be used.
-func (p *process) start() error {
+// Start runs the server and waits until it can be used.
+func (p *Process) Start() error {
 	log, err := os.OpenFile(p.logPath(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
-		return fmt.Errorf("log of %s: %w", p.name, err)
+		return fmt.Errorf("log of %s: %w", p.Name, err)
 	}
 	defer log.Close()
-	cmd := exec.CommandContext(context.Background(), p.argv[0], p.argv[1:]...) //nolint:gosec // the program is one of ours
-	cmd.Stdout, cmd.Stderr, cmd.Dir = log, log, p.dir
-	cmd.SysProcAttr = attributes(p.user)
+	cmd := exec.CommandContext(context.Background(), p.Argv[0], p.Argv[1:]...) //nolint:gosec // the program is one of ours
+	cmd.Stdout, cmd.Stderr, cmd.Dir = log, log, p.Dir
+	cmd.SysProcAttr = Attributes(p.User)
 	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("starting %s: %w", p.name, err)
+		return fmt.Errorf("starting %s: %w", p.Name, err)
 	}
 	p.cmd, p.exited = cmd, make(chan struct{})
-	if err := guardProcess(cmd.Process.Pid); err != nil {
+	if err := GuardProcess(cmd.Process.Pid); err != nil {
 		_ = cmd.Process.Kill()
 		return errors.Join(err, cmd.Wait())
 	}
@@ -79,58 +79,58 @@ func (p *process) start() error {
 	return p.waitReady()
 }
 
-func (p *process) waitReady() error {
-	ctx, cancel := context.WithTimeout(context.Background(), readyWithin)
+func (p *Process) waitReady() error {
+	ctx, cancel := context.WithTimeout(context.Background(), ReadyWithin)
 	defer cancel()
-	tick := time.NewTicker(probeEvery)
+	tick := time.NewTicker(ProbeEvery)
 	defer tick.Stop()
 	for {
-		err := p.ready(ctx)
+		err := p.Ready(ctx)
 		if err == nil {
 			return nil
 		}
 		select {
 		case <-p.exited:
 			p.forget()
-			return fmt.Errorf("%s ended before it was ready: %w\n%s", p.name, p.err, p.logTail())
+			return fmt.Errorf("%s ended before it was ready: %w\n%s", p.Name, p.err, p.logTail())
 		case <-ctx.Done():
-			p.kill()
-			return fmt.Errorf("%s was not ready within %v: %w\n%s", p.name, readyWithin, err, p.logTail())
+			p.Kill()
+			return fmt.Errorf("%s was not ready within %v: %w\n%s", p.Name, ReadyWithin, err, p.logTail())
 		case <-tick.C:
 		}
 	}
 }
 
-// restart starts the server again where it was, after kill or signal. Its port
+// Restart starts the server again where it was, after kill or signal. Its port
 // was free to others in the meantime, as somebody's outgoing connection may
 // show: it is tried again.
-func (p *process) restart() error {
-	if p.running() {
+func (p *Process) Restart() error {
+	if p.Running() {
 		return errors.New("it is still running")
 	}
 	for attempt := 1; ; attempt++ {
 		if err := os.Truncate(p.logPath(), 0); err != nil {
-			return fmt.Errorf("log of %s: %w", p.name, err)
+			return fmt.Errorf("log of %s: %w", p.Name, err)
 		}
-		err := p.start()
+		err := p.Start()
 		if err == nil || attempt == startAttempts || !p.portTaken() {
 			return err
 		}
 	}
 }
 
-// kill ends the server as a power cut would, and waits until it has gone.
-func (p *process) kill() { p.signal(syscall.SIGKILL) }
+// Kill ends the server as a power cut would, and waits until it has gone.
+func (p *Process) Kill() { p.Signal(syscall.SIGKILL) }
 
-func (p *process) signal(s syscall.Signal) {
-	if !p.running() {
+func (p *Process) Signal(s syscall.Signal) {
+	if !p.Running() {
 		return
 	}
 	// The process is ours and was not waited for, so its id cannot be another's.
 	_ = p.cmd.Process.Signal(s)
 	select {
 	case <-p.exited:
-	case <-time.After(stopWithin):
+	case <-time.After(StopWithin):
 		_ = p.cmd.Process.Kill()
 		<-p.exited
 	}
@@ -138,24 +138,24 @@ func (p *process) signal(s syscall.Signal) {
 }
 
 // forget tells the watchdog that the process has gone: its id may be given to another.
-func (p *process) forget() {
+func (p *Process) forget() {
 	// A watchdog that cannot be told has gone itself: then there is nobody to mislead.
-	_ = releaseProcess(p.cmd.Process.Pid)
+	_ = ReleaseProcess(p.cmd.Process.Pid)
 	p.cmd = nil
 }
 
-func (p *process) running() bool { return p.cmd != nil }
+func (p *Process) Running() bool { return p.cmd != nil }
 
-// discard ends the server and removes its data.
-func (p *process) discard() {
-	p.kill()
-	_ = os.RemoveAll(p.dir)
+// Discard ends the server and removes its data.
+func (p *Process) Discard() {
+	p.Kill()
+	_ = os.RemoveAll(p.Dir)
 }
 
-func (p *process) logPath() string { return filepath.Join(p.dir, p.name+".log") }
+func (p *Process) logPath() string { return filepath.Join(p.Dir, p.Name+".log") }
 
 // logTail is the end of what the server said.
-func (p *process) logTail() string {
+func (p *Process) logTail() string {
 	const tailBytes = 4 << 10
 	b, err := os.ReadFile(p.logPath())
 	if err != nil {
@@ -168,14 +168,14 @@ func (p *process) logTail() string {
 }
 
 // portTaken reports whether the server found its port in use.
-func (p *process) portTaken() bool {
+func (p *Process) portTaken() bool {
 	tail := strings.ToLower(p.logTail())
 	return strings.Contains(tail, "address already in use")
 }
 
-// onFreePorts starts a server on n ports that are free now, and again on others
+// OnFreePorts starts a server on n ports that are free now, and again on others
 // when they were taken in between.
-func onFreePorts(n int, start func(ports []int) (*process, error)) (*process, error) {
+func OnFreePorts(n int, start func(ports []int) (*Process, error)) (*Process, error) {
 	for attempt := 1; ; attempt++ {
 		ports, err := freePorts(n)
 		if err != nil {
@@ -187,7 +187,7 @@ func onFreePorts(n int, start func(ports []int) (*process, error)) (*process, er
 		}
 		taken := p != nil && p.portTaken()
 		if p != nil {
-			p.discard()
+			p.Discard()
 		}
 		if !taken || attempt == startAttempts {
 			return nil, err

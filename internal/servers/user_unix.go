@@ -1,6 +1,6 @@
 //go:build unix
 
-package testservers
+package servers
 
 import (
 	"fmt"
@@ -10,22 +10,22 @@ import (
 	"syscall"
 )
 
-// user is who a server runs as.
-type user struct{ uid, gid uint32 }
+// User is who a server runs as.
+type User struct{ UID, GID uint32 }
 
-// attributes puts a server into a process group of its own, so that Ctrl-C at
+// Attributes puts a server into a process group of its own, so that Ctrl-C at
 // the terminal reaches the test process only.
-func attributes(u *user) *syscall.SysProcAttr {
+func Attributes(u *User) *syscall.SysProcAttr {
 	a := &syscall.SysProcAttr{Setpgid: true}
 	if u != nil {
-		a.Credential = &syscall.Credential{Uid: u.uid, Gid: u.gid}
+		a.Credential = &syscall.Credential{Uid: u.UID, Gid: u.GID}
 	}
 	return a
 }
 
-// ordinaryUser is nil unless we are root: then it is a user that a program
+// OrdinaryUser is nil unless we are root: then it is a user that a program
 // which refuses root can run as.
-func ordinaryUser() (*user, error) {
+func OrdinaryUser() (*User, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil //nolint:nilnil // nobody else is needed
 	}
@@ -42,7 +42,7 @@ func ordinaryUser() (*user, error) {
 		if err != nil {
 			return nil, fmt.Errorf("group id of %s: %w", name, err)
 		}
-		return &user{uid: uint32(uid), gid: uint32(gid)}, nil
+		return &User{UID: uint32(uid), GID: uint32(gid)}, nil
 	}
-	return nil, fmt.Errorf("%w: no user that is not root", errAbsent)
+	return nil, fmt.Errorf("%w: no user that is not root", ErrAbsent)
 }
