@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -38,6 +39,7 @@ type demoCmd struct {
 	Kafka            []string  `placeholder:"HOST:PORT" sep:"," group:"The server" help:"Publish to this Kafka instead of an embedded broker."`
 	KafkaReplication int       `default:"1" placeholder:"N" group:"The server" help:"Replicas of the topics, where they are made."`
 	EventsFormat     string    `default:"json" placeholder:"FORMAT" group:"The server" help:"How events are encoded: json or protobuf."`
+	nodesFlags       `embed:""`
 }
 
 // Bounds of a demo.
@@ -69,6 +71,7 @@ func (c *demoCmd) Validate() faults {
 	store.validate(&wrong)
 	broker := brokerFlags{Kafka: c.Kafka, KafkaListen: "127.0.0.1:0", KafkaReplication: c.KafkaReplication, EventsFormat: c.EventsFormat}
 	broker.validate(&wrong)
+	c.nodesFlags.validate(&wrong, c.Crash)
 	return wrong
 }
 
@@ -81,9 +84,12 @@ func (c *demoCmd) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	s := &demoServer{demo: c, run: run, directory: directory, password: randomHex(12)}
 	if c.JSON {
 		std.out, std.json = std.err, std.out // what people read goes beside
+	}
+	var s demoHost = &demoServer{demo: c, run: run, directory: directory, password: randomHex(12), out: std.out}
+	if c.Nodes > 1 {
+		s = &demoNodes{demo: c, run: run, directory: directory, out: std.out}
 	}
 	verdict, speed, err := c.sell(ctx, s, std)
 	if err == nil {
@@ -91,25 +97,24 @@ func (c *demoCmd) Run(ctx context.Context, std streams) error {
 	}
 	stopErr := s.stop()
 	if ctx.Err() != nil {
-		return errors.Join(errInterrupted, os.RemoveAll(directory))
+		return errors.Join(errInterrupted, s.discard(), os.RemoveAll(directory))
 	}
 	if err = errors.Join(err, stopErr); err != nil {
-		fmt.Fprintf(std.err, "\nThe server's data is kept in %s\n%s", directory, s.lastWords())
+		fmt.Fprintf(std.err, "\n%s\n%s", s.kept(), s.lastWords())
 		return err
 	}
-	return errors.Join(s.dropDatabase(), os.RemoveAll(directory))
+	return errors.Join(s.discard(), os.RemoveAll(directory))
 }
 
 // errInterrupted: a sale without a proof proves nothing, so it is a failure.
 var errInterrupted = errors.New("interrupted before the proof")
 
 // sell runs the sale and looks at what came of it.
-func (c *demoCmd) sell(ctx context.Context, s *demoServer, std streams) (*proof.Verdict, proof.Speed, error) {
+func (c *demoCmd) sell(ctx context.Context, s demoHost, std streams) (*proof.Verdict, proof.Speed, error) {
 	var none proof.Speed
 	if err := s.start(ctx); err != nil {
 		return nil, none, err
 	}
-	fmt.Fprintf(std.out, "A server of its own (pid %d) is at %s\n", s.pid(), s.url())
 	one, err := s.newSale(ctx)
 	if err != nil {
 		return nil, none, err
@@ -127,16 +132,16 @@ func (c *demoCmd) sell(ctx context.Context, s *demoServer, std streams) (*proof.
 	if err := one.Audit(ctx); err != nil {
 		return nil, none, err
 	}
-	if err := one.ReadEvents(ctx, strings.Split(s.kafka(), ",")); err != nil {
+	if err := one.ReadEvents(ctx, s.kafka()); err != nil {
 		return nil, none, err
 	}
 	history := one.History()
-	history.Crashes = s.crashed()
+	s.count(history)
 	return proof.Prove(history), speedOf(ran), nil
 }
 
 func speedOf(r *load.Report) proof.Speed {
-	return proof.Speed{OrdersPerSecond: r.PerSecond(), P50Ms: r.Millis(50), P99Ms: r.Millis(99), P999Ms: r.Millis(99.9)}
+	return proof.Speed{OrdersPerSecond: r.PerSecond(), P50Ms: r.Millis(50), P99Ms: r.Millis(99), P999Ms: r.Millis(99.9), LongestGapMs: float64(r.LongestGap.Microseconds()) / 1000}
 }
 
 // watch runs the sale and shows how far it is.
@@ -177,6 +182,7 @@ type demoServer struct {
 	run       string
 	directory string
 	password  string
+	out       io.Writer
 
 	mu      sync.Mutex
 	child   *child.Server
@@ -186,8 +192,17 @@ type demoServer struct {
 
 const demoAdmin = "admin@stampede.test"
 
-// start starts the server where it was before, or on free ports.
+// start starts the server for the first time.
 func (s *demoServer) start(ctx context.Context) error {
+	if err := s.startAgain(ctx); err != nil {
+		return err
+	}
+	fmt.Fprintf(s.out, "A server of its own (pid %d) is at %s\n", s.pid(), s.url())
+	return nil
+}
+
+// startAgain starts the server where it was before, or on free ports.
+func (s *demoServer) startAgain(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ports[0] == "" {
@@ -203,7 +218,7 @@ func (s *demoServer) start(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, serverStartTimeout)
 	defer cancel()
-	started, err := child.Start(ctx, child.Command{Path: program, Args: s.args(), Env: s.env()})
+	started, err := child.Start(ctx, child.Command{Path: program, Args: s.args(), Env: childEnv(s.password, s.demo.Mongo)})
 	if err != nil {
 		return err
 	}
@@ -221,30 +236,9 @@ func (s *demoServer) args() []string {
 	}
 }
 
-// env is this process's environment without what configures Stampede, which is
-// said by flags, and with what is not for the eyes of others on this machine.
-func (s *demoServer) env() []string {
-	var env []string
-	for _, one := range os.Environ() {
-		if !strings.HasPrefix(one, envPrefix+"_") {
-			env = append(env, one)
-		}
-	}
-	env = append(env, adminPasswordEnv+"="+s.password)
-	if s.demo.Mongo != "" {
-		env = append(env, envPrefix+"_MONGO="+string(s.demo.Mongo))
-	}
-	return env
-}
-
 func (s *demoServer) keys() string { return filepath.Join(s.directory, "keys") }
 
-func (s *demoServer) database() string {
-	if s.demo.MongoDatabase != "" {
-		return s.demo.MongoDatabase
-	}
-	return "stampede_demo_" + s.run
-}
+func (s *demoServer) database() string { return s.demo.database(s.run) }
 
 // newSale logs in as the operator and returns a sale at this server.
 func (s *demoServer) newSale(ctx context.Context) (*sale.Sale, error) {
@@ -258,12 +252,10 @@ func (s *demoServer) newSale(ctx context.Context) (*sale.Sale, error) {
 	if err != nil {
 		return nil, err
 	}
-	config := sale.Config{
-		URL: s.url(), Staff: staff, Run: s.run, Units: s.demo.Units, Shoppers: s.demo.Shoppers, SKUs: s.demo.SKUs, Concurrency: s.demo.Concurrency,
-		Token: func(i int) (string, error) { return sign(fmt.Sprintf("demo-shopper-%d", i), auth.Customer) },
-	}
+	config := s.demo.saleConfig(s.run, staff, sign)
+	config.URL = s.url()
 	if s.demo.Crash {
-		config.HalfWay = func() error { return s.crash(ctx) }
+		config.Steps = []func() error{func() error { return s.crash(ctx) }}
 	}
 	return sale.New(config), nil
 }
@@ -274,7 +266,7 @@ func (s *demoServer) crash(ctx context.Context) error {
 	s.child.Kill()
 	s.crashes++
 	s.mu.Unlock()
-	if err := s.start(ctx); err != nil {
+	if err := s.startAgain(ctx); err != nil {
 		return fmt.Errorf("start the killed server again: %w", err)
 	}
 	return nil
@@ -299,18 +291,24 @@ func (s *demoServer) lastWords() string {
 	return "The server's last words:\n" + s.child.Stderr()
 }
 
-// dropDatabase removes the MongoDB database that was this run's own.
-func (s *demoServer) dropDatabase() error {
+func (s *demoServer) kept() string { return "The server's data is kept in " + s.directory }
+
+// discard removes the MongoDB database that was this run's own.
+func (s *demoServer) discard() error {
 	if s.demo.Mongo == "" || s.demo.MongoDatabase != "" {
 		return nil
 	}
+	return dropDatabase(s.demo.Mongo, s.database())
+}
+
+func dropDatabase(uri secretURI, name string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), serverStopTimeout)
 	defer cancel()
-	client, err := mongo.Connect(options.Client().ApplyURI(string(s.demo.Mongo)))
+	client, err := mongo.Connect(options.Client().ApplyURI(string(uri)))
 	if err != nil {
 		return fmt.Errorf("drop the demo's database: %w", err)
 	}
-	return errors.Join(client.Database(s.database()).Drop(ctx), client.Disconnect(ctx))
+	return errors.Join(client.Database(name).Drop(ctx), client.Disconnect(ctx))
 }
 
 func (s *demoServer) url() string {
@@ -319,10 +317,10 @@ func (s *demoServer) url() string {
 	return s.child.URL
 }
 
-func (s *demoServer) kafka() string {
+func (s *demoServer) kafka() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.child.Kafka
+	return strings.Split(s.child.Kafka, ",")
 }
 
 func (s *demoServer) pid() int {
@@ -331,10 +329,10 @@ func (s *demoServer) pid() int {
 	return s.child.PID()
 }
 
-func (s *demoServer) crashed() int {
+func (s *demoServer) count(h *proof.History) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.crashes
+	h.Nodes, h.Crashes = 1, s.crashes
 }
 
 // signer signs access tokens with the keys in a directory, as the server does.

@@ -45,6 +45,9 @@ type Result struct {
 type Options struct {
 	// URL is the server's base, without /graphql.
 	URL string
+	// Others are further nodes of the same shop. The users spread over all of
+	// them; one whose connection is lost or closed goes on at the next.
+	Others []string
 	// Concurrency is the number of users.
 	Concurrency int
 	// Timeout bounds one try; 0: 10 s.
@@ -66,6 +69,9 @@ type Report struct {
 	Elapsed time.Duration
 	// Latency of all tasks that were answered, in microseconds.
 	Latency *hdrhistogram.Histogram
+	// LongestGap is the longest time that a user went without an answer, from one
+	// to its next.
+	LongestGap time.Duration
 	// Accepted tasks, and the others by reason.
 	Accepted int64
 	Refused  map[string]int64
@@ -120,9 +126,13 @@ const (
 
 // Run loads the server until there is no next task or the context ends.
 func Run(ctx context.Context, o Options) (*Report, error) {
-	to, err := parseTarget(o.URL)
-	if err != nil {
-		return nil, err
+	nodes := make([]target, 0, 1+len(o.Others))
+	for _, base := range append([]string{o.URL}, o.Others...) {
+		to, err := parseTarget(base)
+		if err != nil {
+			return nil, err
+		}
+		nodes = append(nodes, to)
 	}
 	if o.Timeout == 0 {
 		o.Timeout = 10 * time.Second
@@ -136,9 +146,9 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		Refused: map[string]int64{}, Failed: map[string]int64{}, Retries: map[string]int64{},
 	}}
 	var users sync.WaitGroup
-	for range o.Concurrency {
+	for i := range o.Concurrency {
 		users.Go(func() {
-			u := user{options: &o, wire: wire{target: to, timeout: o.Timeout}, all: all}
+			u := user{options: &o, wire: wire{nodes: nodes, at: i % len(nodes), timeout: o.Timeout}, all: all}
 			defer u.wire.close()
 			u.run(ctx)
 		})
@@ -159,6 +169,12 @@ func (c *collector) retried(reason string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.report.Retries[reason]++
+}
+
+func (c *collector) waited(gap time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.report.LongestGap = max(c.report.LongestGap, gap)
 }
 
 func (c *collector) count(result Result) {
@@ -192,8 +208,11 @@ type user struct {
 
 func (u *user) run(ctx context.Context) {
 	var task Task
+	last := time.Now()
 	for ctx.Err() == nil && u.options.Next(&task) {
 		result := u.perform(ctx, &task)
+		u.all.waited(result.Answered.Sub(last))
+		last = result.Answered
 		u.all.count(result)
 		if u.options.Observe != nil {
 			u.options.Observe(&task, result)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -22,7 +23,9 @@ import (
 //
 // A wire belongs to one goroutine. What it returns is valid until its next call.
 type wire struct {
-	target  target
+	// nodes are where requests can go, at is where they go now.
+	nodes   []target
+	at      int
 	timeout time.Duration
 
 	conn   net.Conn
@@ -83,6 +86,7 @@ type answer struct {
 func (w *wire) post(ctx context.Context, token string, body []byte) (answer, error) {
 	if w.conn == nil {
 		if err := w.dial(ctx); err != nil {
+			w.turn()
 			return answer{}, err
 		}
 	}
@@ -96,17 +100,22 @@ func (w *wire) post(ctx context.Context, token string, body []byte) (answer, err
 		return answer{}, err
 	}
 	got, keep, err := w.read()
-	if err != nil || !keep {
+	if err != nil || !keep || (got.status == http.StatusServiceUnavailable && len(w.nodes) > 1) {
 		w.close()
 	}
 	return got, err
 }
 
+// turn has the next connection go to another node, if there is one.
+func (w *wire) turn() { w.at = (w.at + 1) % len(w.nodes) }
+
+func (w *wire) target() *target { return &w.nodes[w.at] }
+
 func (w *wire) appendRequest(dst []byte, token string, body []byte) []byte {
 	dst = append(dst, "POST "...)
-	dst = append(dst, w.target.path...)
+	dst = append(dst, w.target().path...)
 	dst = append(dst, " HTTP/1.1\r\nHost: "...)
-	dst = append(dst, w.target.host...)
+	dst = append(dst, w.target().host...)
 	dst = append(dst, "\r\nContent-Type: application/json\r\nAccept: application/json\r\n"...)
 	if token != "" {
 		dst = append(dst, "Authorization: Bearer "...)
@@ -121,12 +130,12 @@ func (w *wire) appendRequest(dst []byte, token string, body []byte) []byte {
 
 func (w *wire) dial(ctx context.Context) error {
 	dialer := net.Dialer{Timeout: w.timeout}
-	conn, err := dialer.DialContext(ctx, "tcp", w.target.address)
+	conn, err := dialer.DialContext(ctx, "tcp", w.target().address)
 	if err != nil {
 		return err
 	}
-	if w.target.tls != nil {
-		secured := tls.Client(conn, w.target.tls)
+	if w.target().tls != nil {
+		secured := tls.Client(conn, w.target().tls)
 		if err := secured.HandshakeContext(ctx); err != nil {
 			conn.Close()
 			return err
@@ -150,6 +159,7 @@ func (w *wire) close() {
 	w.stop()
 	w.conn.Close()
 	w.conn = nil
+	w.turn()
 }
 
 // read reads one response and reports whether the connection stays open.

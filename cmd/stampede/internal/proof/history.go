@@ -26,8 +26,10 @@ type History struct {
 	Levels map[string]shop.Level
 	// Events are what the consumer group read, in the order of each partition.
 	Events []Event
-	// Crashes is how often the server was killed.
-	Crashes int
+	// Nodes are how many servers there were at the beginning.
+	Nodes int
+	// Crashes is how often a server was killed, Drained how many were told to leave.
+	Crashes, Drained int
 }
 
 // Attempt is one shopper's order.
@@ -104,7 +106,8 @@ type Verdict struct {
 	Violations []string
 	// Suppressed counts further ones.
 	Suppressed int
-	Crashes    int
+	// Nodes, Crashes and Drained: see History.
+	Nodes, Crashes, Drained int
 }
 
 // maxViolations bounds what is listed.

@@ -22,7 +22,7 @@ import (
 //     SKU version that the shopper was told, in order and without gaps;
 //   - every unit is accounted for.
 func Prove(h *History) *Verdict {
-	p := &prover{h: h, v: &Verdict{Refused: map[string]int{}, Shoppers: len(h.Attempts), Crashes: h.Crashes}}
+	p := &prover{h: h, v: &Verdict{Refused: map[string]int{}, Shoppers: len(h.Attempts), Nodes: h.Nodes, Crashes: h.Crashes, Drained: h.Drained}}
 	p.sortAnswers()
 	p.checkUnits()
 	p.checkVersions()

@@ -14,6 +14,8 @@ import (
 type Speed struct {
 	OrdersPerSecond      float64
 	P50Ms, P99Ms, P999Ms float64
+	// LongestGapMs is the longest time that a shopper's app went without an answer.
+	LongestGapMs float64
 }
 
 // report is the object that --json prints. Its first keys are a promise.
@@ -32,6 +34,9 @@ type report struct {
 	P99Ms           float64 `json:"p99Ms"`
 	P999Ms          float64 `json:"p999Ms"`
 	Crashes         int     `json:"crashes"`
+	LongestGapMs    float64 `json:"longestGapMs"`
+	Nodes           int     `json:"nodes"`
+	Drained         int     `json:"drained"`
 
 	RefusedByReason map[string]int `json:"refusedByReason"`
 	Unanswered      int            `json:"unanswered"`
@@ -48,6 +53,7 @@ func (v *Verdict) WriteJSON(w io.Writer, s Speed) error {
 		Units: v.Units, Shoppers: v.Shoppers, Accepted: v.Accepted, Refused: v.refused(), Oversold: v.Oversold, Lost: v.Lost,
 		Duplicates: v.Duplicates, EventsMissing: v.EventsMissing, Conserved: v.Conserved,
 		OrdersPerSecond: round(s.OrdersPerSecond), P50Ms: round(s.P50Ms), P99Ms: round(s.P99Ms), P999Ms: round(s.P999Ms), Crashes: v.Crashes,
+		LongestGapMs: round(s.LongestGapMs), Nodes: v.Nodes, Drained: v.Drained,
 		RefusedByReason: v.Refused, Unanswered: v.Unanswered, Unsold: v.Unsold, EventsSeen: v.EventsSeen, EventsRepeated: v.EventsRepeated,
 		Holds: v.Holds(), Violations: append([]string{}, v.Violations...),
 	})
@@ -71,9 +77,14 @@ func (v *Verdict) WriteTable(w io.Writer, s Speed) error {
 	row("duplicates", v.Duplicates, mark(v.Duplicates == 0)+", the same keys sent again")
 	row("events missing", v.EventsMissing, fmt.Sprintf("%s, a consumer group read %d events of the sale, %d of them repetitions", mark(v.EventsMissing == 0), v.EventsSeen, v.EventsRepeated))
 	row("every unit accounted for", yes(v.Conserved), mark(v.Conserved)+", on hand = available + held + committed + unavailable")
-	row("server killed", v.Crashes, "")
+	if v.Nodes > 1 {
+		row("nodes", v.Nodes, fmt.Sprintf("%d killed, %d drained in mid-sale", v.Crashes, v.Drained))
+	} else {
+		row("server killed", v.Crashes, "")
+	}
 	row("orders a second", fmt.Sprintf("%.0f", s.OrdersPerSecond), "decisions, accepted and refused")
 	row("latency", fmt.Sprintf("p50 %.1f ms", s.P50Ms), fmt.Sprintf("p99 %.1f ms, p99.9 %.1f ms, tries included", s.P99Ms, s.P999Ms))
+	row("longest gap", fmt.Sprintf("%.0f ms", s.LongestGapMs), "the longest that a shopper waited from one answer to the next")
 	if err := t.Flush(); err != nil {
 		return err
 	}

@@ -18,6 +18,8 @@ import (
 type Config struct {
 	// URL is the server's base, without /graphql.
 	URL string
+	// Others are further nodes of the same shop, where shoppers go on.
+	Others []string
 	// Staff makes the product.
 	Staff *shop.Client
 	// Token returns the access token of shopper i. It is asked for all of them
@@ -28,10 +30,11 @@ type Config struct {
 	// Units are spread evenly over SKUs; shopper i wants one unit of SKU i mod SKUs.
 	Units, Shoppers, SKUs int
 	Concurrency           int
-	// HalfWay, if set, is called once, in a goroutine of its own, when half of
-	// the units are sold or half of the shoppers were answered. The sale is
-	// over when it has returned.
-	HalfWay func() error
+	// Steps are what happens during the sale, one after the other and evenly
+	// spread: a single one when half of the units are sold or half of the shoppers
+	// were answered, of two the first after a third. They are called from one
+	// goroutine. The sale is over when all have returned; an error ends it.
+	Steps []func() error
 }
 
 // Bounds of a sale.
@@ -124,16 +127,10 @@ func (s *Sale) createProduct(ctx context.Context, number int, skus []string) err
 // Run lets all shoppers in. Every one of them places one order for one unit,
 // with a key of its own, and tries until it is answered.
 func (s *Sale) Run(ctx context.Context) (*load.Report, error) {
-	half := make(chan error, 1)
-	started := atomic.Bool{}
-	halfWay := func() {
-		if s.config.HalfWay != nil && started.CompareAndSwap(false, true) {
-			go func() { half <- s.config.HalfWay() }()
-		}
-	}
+	steps := startSteps(s.config.Steps)
 	var next atomic.Int64
 	report, err := load.Run(ctx, load.Options{
-		URL: s.config.URL, Concurrency: s.config.Concurrency, Patience: patience, Judge: shop.JudgePlaceOrder,
+		URL: s.config.URL, Others: s.config.Others, Concurrency: s.config.Concurrency, Patience: patience, Judge: shop.JudgePlaceOrder,
 		Next: func(t *load.Task) bool {
 			i := int(next.Add(1)) - 1
 			if i >= s.config.Shoppers {
@@ -144,13 +141,11 @@ func (s *Sale) Run(ctx context.Context) (*load.Report, error) {
 		},
 		Observe: func(t *load.Task, r load.Result) {
 			s.observe(t.Index, r)
-			if 2*s.accepted.Load() >= int64(s.config.Units) || 2*s.answered.Load() >= int64(s.config.Shoppers) {
-				halfWay()
-			}
+			steps.reached(max(s.accepted.Load()*steps.parts()/int64(s.config.Units), s.answered.Load()*steps.parts()/int64(s.config.Shoppers)))
 		},
 	})
-	if err == nil && started.Load() {
-		err = <-half
+	if stepErr := steps.end(); err == nil {
+		err = stepErr
 	}
 	if err == nil {
 		err = ctx.Err()
@@ -202,7 +197,7 @@ func (s *Sale) each(ctx context.Context, attempts []int, judge func(int, time.Du
 	answers := make([]shop.Answer, len(attempts))
 	var next atomic.Int64
 	_, err := load.Run(ctx, load.Options{
-		URL: s.config.URL, Concurrency: min(s.config.Concurrency, len(attempts)), Judge: judge,
+		URL: s.config.URL, Others: s.config.Others, Concurrency: min(s.config.Concurrency, len(attempts)), Judge: judge,
 		Next: func(t *load.Task) bool {
 			n := int(next.Add(1)) - 1
 			if n >= len(attempts) {

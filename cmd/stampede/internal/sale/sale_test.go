@@ -199,7 +199,7 @@ func TestASaleGoesOnAfterAnOutage(t *testing.T) {
 	f.dropped = make(chan int)
 	f.gate, f.gateAt = make(chan struct{}), 45 // so that the sale is not over before it is half way
 	var called atomic.Int64
-	v := run(t, f, sale.Config{Units: 60, Shoppers: 400, SKUs: 1, HalfWay: func() error {
+	v := run(t, f, sale.Config{Units: 60, Shoppers: 400, SKUs: 1, Steps: []func() error{func() error {
 		called.Add(1)
 		f.mu.Lock()
 		f.down = true
@@ -217,7 +217,7 @@ func TestASaleGoesOnAfterAnOutage(t *testing.T) {
 		f.down = false
 		f.mu.Unlock()
 		return nil
-	}})
+	}}})
 	if called.Load() != 1 || !v.Holds() {
 		t.Errorf("half way came %d times; %v", called.Load(), v.Violations)
 	}
@@ -228,8 +228,8 @@ func TestAFailureHalfWayFailsTheSale(t *testing.T) {
 	defer server.Close()
 	s := sale.New(sale.Config{
 		URL: server.URL, Run: "run", Staff: shop.NewClient(server.URL, "staff"), Units: 4, Shoppers: 8, SKUs: 1, Concurrency: 2,
-		Token:   func(int) (string, error) { return "shopper", nil },
-		HalfWay: func() error { return fmt.Errorf("no second server") },
+		Token: func(int) (string, error) { return "shopper", nil },
+		Steps: []func() error{func() error { return fmt.Errorf("no second server") }},
 	})
 	if err := s.Prepare(t.Context()); err != nil {
 		t.Fatal(err)
