@@ -37,6 +37,7 @@ test-long: servers ## what is random, for many more seeds, kills and histories: 
 	go test -count=1 -timeout=60m ./internal/faultstore -run=Sim -seeds=2000
 	go test -count=1 -timeout=60m ./actors/order -run='Walk|Racing' -walks=50000 -races=10000
 	go test -count=1 -timeout=60m ./cluster -run=Moving -moving-seeds=2000
+	STAMPEDE_REQUIRE_SERVERS=1 go test -count=1 -timeout=60m ./internal/walk -seeds=2000
 
 test-short: ## the quick tests alone
 	go test -short -timeout=5m $(TEST_FLAGS) $(PACKAGES)

@@ -1,0 +1,280 @@
+// Package walk goes through a shop at random: every step is a mutation of the
+// public API, and a small model, which shares nothing with what it checks, says
+// what it has to answer and what the shop has to look like after it. The same
+// walk goes through any shop that answers GraphQL: in this process or in
+// several others, on any store.
+//
+// It is for tests; the shops are theirs.
+package walk
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Shop is what is walked through.
+type Shop interface {
+	// Ask sends a document. An error is one of the transport: the answer is not known.
+	Ask(ctx context.Context, token, document string, variables map[string]any) (*Answer, error)
+	// Token is an access token of a customer, or of one who is staff too.
+	Token(userID string, staff bool) string
+	// Now is the shop's time.
+	Now() time.Time
+	// Advance lets time pass; false: in this shop it does that by itself only.
+	Advance(d time.Duration) bool
+}
+
+// Answer is a decoded answer.
+type Answer struct {
+	Data   map[string]any
+	Errors []struct {
+		Message    string
+		Extensions struct{ Code string }
+	}
+}
+
+// HoldFor is how long every shop here holds units of an order.
+const HoldFor = 10 * time.Minute
+
+// settleWithin is how long what an answer does not wait for may take: units of
+// a rejected order go back, money is captured, a sale hears that it has sold out.
+const settleWithin = 20 * time.Second
+
+// maxAdvance is how much time passes in one walk: below what keys are
+// remembered for.
+const maxAdvance = 20 * time.Hour
+
+// Walk is one walk. It is for one goroutine; several may go through one shop.
+type Walk struct {
+	t       testing.TB
+	shop    Shop
+	random  *rand.Rand
+	name    string
+	steps   []string
+	named   int
+	passed  time.Duration
+	moves   []*move
+	model   model
+	persons []string
+	staff   string
+}
+
+// Through walks a number of steps. The name makes what it makes its own; a
+// failure prints it, the seed and the way.
+func Through(t testing.TB, shop Shop, name string, seed uint64, steps int) {
+	t.Helper()
+	w := &Walk{t: t, shop: shop, random: rand.New(rand.NewPCG(seed, 0)), name: name}
+	w.staff = person(name, "staff")
+	for n := range 3 {
+		w.persons = append(w.persons, person(name, fmt.Sprint(n)))
+	}
+	w.steps = append(w.steps, fmt.Sprintf("walk %s, seed %d", name, seed))
+	w.do(w.createProduct())
+	for range steps {
+		w.step()
+	}
+	w.atTheEnd()
+}
+
+// person is an account id.
+func person(walk, who string) string {
+	const letters = "abcdefghijklmnopqrstuvwxyz234567"
+	r := rand.New(rand.NewPCG(hash(walk), hash(who)))
+	id := make([]byte, 26)
+	for i := range id {
+		id[i] = letters[r.IntN(len(letters))]
+	}
+	return "usr_" + string(id)
+}
+
+func hash(s string) uint64 {
+	h := uint64(14695981039346656037) // FNV-1a
+	for i := range len(s) {
+		h = (h ^ uint64(s[i])) * 1099511628211
+	}
+	return h
+}
+
+// step does one thing, and checks what has become of it.
+func (w *Walk) step() {
+	w.t.Helper()
+	choices := []struct {
+		weight int
+		next   func() *move
+	}{
+		{30, w.placeOrder},
+		{12, w.payOrder},
+		{9, w.cancelOrder},
+		{10, w.fulfilOrder},
+		{12, w.refundOrder},
+		{5, w.adjustStock},
+		{4, w.setStock},
+		{3, w.markUnavailable},
+		{3, w.createProduct},
+		{4, w.updateProduct},
+		{7, w.createSale},
+		{6, w.controlSale},
+		{3, w.joinSale},
+		{12, w.again},
+		{6, w.pass},
+	}
+	total := 0
+	for _, c := range choices {
+		total += c.weight
+	}
+	n := w.random.IntN(total)
+	for _, c := range choices {
+		if n -= c.weight; n < 0 {
+			if m := c.next(); m != nil {
+				w.do(m)
+			}
+			return
+		}
+	}
+}
+
+// pass lets time pass: a hold ends, a sale opens or is over.
+func (w *Walk) pass() *move {
+	d := pick(w, []time.Duration{time.Minute, 3 * time.Minute, 5 * time.Minute, 11 * time.Minute, 30 * time.Minute, 61 * time.Minute})
+	if w.passed+d > maxAdvance || !w.shop.Advance(d) {
+		return nil
+	}
+	w.passed += d
+	w.steps = append(w.steps, fmt.Sprintf("%s pass", d))
+	w.check(nil)
+	return nil
+}
+
+// move is a mutation and what the model says of it.
+type move struct {
+	who, field string
+	input      map[string]any
+	selection  string
+	// want has the codes that it may be refused with; empty: it is not refused.
+	want map[string]bool
+	// took takes what came of it into the model.
+	took func(code string, payload map[string]any)
+	// again says what the same input will be answered next time; nil: that is not promised.
+	again func() *move
+	// other is the same key with another input; nil: there is no key.
+	other func(input map[string]any)
+	// order is the one that it was about.
+	order func() *order
+}
+
+func codes(list ...string) map[string]bool {
+	m := map[string]bool{}
+	for _, c := range list {
+		m[c] = true
+	}
+	return m
+}
+
+// do makes a move and compares.
+func (w *Walk) do(m *move) {
+	w.t.Helper()
+	before := len(w.steps)
+	payload := w.mutate(m)
+	code := text(at(payload, "userErrors", 0, "code"))
+	if code == "<nil>" {
+		code = ""
+	}
+	w.steps[before] += " -> " + code
+	if (code == "") != (len(m.want) == 0) || code != "" && !m.want[code] {
+		w.fail("it is to be answered with %v: %v", m.want, payload)
+	}
+	w.model.tick(w.shop.Now())
+	if m.took != nil {
+		m.took(code, payload)
+	}
+	if m.again != nil {
+		w.moves = append(w.moves, m)
+	}
+	var about *order
+	if m.order != nil {
+		about = m.order()
+	}
+	w.check(about)
+}
+
+// mutate sends it until its outcome is known.
+func (w *Walk) mutate(m *move) map[string]any {
+	w.t.Helper()
+	w.model.tick(w.shop.Now())
+	input, _ := json.Marshal(m.input)
+	w.steps = append(w.steps, fmt.Sprintf("%s %s", m.field, input))
+	kind := strings.ToUpper(m.field[:1]) + m.field[1:] + "Input"
+	document := fmt.Sprintf("mutation($input: %s!) { it: %s(input: $input) { %s userErrors { __typename code message field } } }", kind, m.field, m.selection)
+	for deadline := time.Now().Add(settleWithin); ; {
+		a, err := w.shop.Ask(w.t.Context(), w.shop.Token(m.who, m.who == w.staff), document, map[string]any{"input": m.input})
+		payload, _ := at(answered(a), "it").(map[string]any)
+		switch code := text(at(payload, "userErrors", 0, "code")); {
+		case err == nil && payload != nil && code != "IN_PROGRESS" && code != "THROTTLED":
+			return payload
+		case time.Now().After(deadline):
+			w.fail("no outcome: %v %v", a, err)
+		}
+		w.steps[len(w.steps)-1] += " (again)"
+		<-time.After(20 * time.Millisecond)
+	}
+}
+
+func answered(a *Answer) map[string]any {
+	if a == nil {
+		return nil
+	}
+	return a.Data
+}
+
+func (w *Walk) fail(format string, arguments ...any) {
+	w.t.Helper()
+	w.t.Fatalf("%s\nthe way:\n%s", fmt.Sprintf(format, arguments...), strings.Join(w.steps, "\n"))
+}
+
+// key is a new one.
+func (w *Walk) key() string {
+	w.named++
+	return fmt.Sprintf("%s-%d", w.name, w.named)
+}
+
+func (w *Walk) person() string { return w.persons[w.random.IntN(len(w.persons))] }
+
+func (w *Walk) chance(percent int) bool { return w.random.IntN(100) < percent }
+
+func pick[T any](w *Walk, list []T) (one T) {
+	if len(list) == 0 {
+		return one
+	}
+	return list[w.random.IntN(len(list))]
+}
+
+// at follows names and places through decoded JSON.
+func at(v any, path ...any) any {
+	for _, p := range path {
+		switch p := p.(type) {
+		case string:
+			m, _ := v.(map[string]any)
+			v = m[p]
+		case int:
+			list, _ := v.([]any)
+			if p >= len(list) {
+				return nil
+			}
+			v = list[p]
+		}
+	}
+	return v
+}
+
+func text(v any) string { return fmt.Sprint(v) }
+
+func amount(minor int64) string { return fmt.Sprintf("%d.%02d", minor/100, minor%100) }
+
+func money(minor int64) map[string]any {
+	return map[string]any{"amount": amount(minor), "currency": "EUR"}
+}

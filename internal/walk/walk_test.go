@@ -1,0 +1,101 @@
+package walk
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"stampede/internal/memstore"
+	"stampede/internal/testservers"
+	"stampede/persistence"
+	"stampede/persistence/mongo"
+	"stampede/persistence/sqlite"
+)
+
+var (
+	seeds = flag.Int("seeds", 0, "how many walks go through a shop in memory; 0: some for every change")
+	seed  = flag.Uint64("seed", 0, "the seed of the first walk; 0: another one each run")
+	steps = flag.Int("steps", 25, "how many steps a walk has")
+)
+
+func TestMain(m *testing.M) { testservers.Main(m) }
+
+const (
+	someSeeds  = 60
+	fewSeeds   = 20 // with -short
+	oneInStore = 20 // walks in memory for each that goes over a real store
+	// perShop walks go through one shop, one after the other: they share its clock.
+	perShop = 25
+)
+
+// howMany walks there are in memory.
+func howMany() int {
+	switch {
+	case *seeds > 0:
+		return *seeds
+	case testing.Short():
+		return fewSeeds
+	}
+	return someSeeds
+}
+
+func firstSeed(t *testing.T) uint64 {
+	first := *seed
+	if first == 0 {
+		first = rand.Uint64()
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the first seed was %d", first)
+		}
+	})
+	return first
+}
+
+// TestWalk goes through shops in memory, with the real actors and the real gateway.
+func TestWalk(t *testing.T) {
+	t.Parallel()
+	through(t, howMany(), func(*testing.T) persistence.Store { return memstore.New() })
+}
+
+func TestWalkSQLite(t *testing.T) {
+	t.Parallel()
+	through(t, howMany()/oneInStore, func(t *testing.T) persistence.Store {
+		store, err := sqlite.Open(t.Context(), t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return store
+	})
+}
+
+func TestWalkMongo(t *testing.T) {
+	t.Parallel()
+	uri := testservers.Mongo(t)
+	through(t, howMany()/oneInStore, func(t *testing.T) persistence.Store {
+		store, err := mongo.Open(t.Context(), uri, fmt.Sprintf("walk%d", rand.Uint64()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return store
+	})
+}
+
+func through(t *testing.T, walks int, open func(*testing.T) persistence.Store) {
+	first := firstSeed(t)
+	for n := 0; n < walks; n += perShop {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			store := open(t)
+			t.Cleanup(func() {
+				if err := store.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+			s := openShop(t, store)
+			for i := n; i < min(n+perShop, walks); i++ {
+				Through(t, s, fmt.Sprintf("W%d", i), first+uint64(i), *steps)
+			}
+		})
+	}
+}
