@@ -153,6 +153,15 @@ func (n *Node) Call(ctx context.Context, to entity.Address, cmd proto.Message) (
 	}
 }
 
+// Send implements entity.Sender: for what this node owns.
+func (n *Node) Send(to entity.Address, req *entity.Request) bool {
+	if n.ports[to.Kind] != nil {
+		return false
+	}
+	owner, err := n.elsewhere(to)
+	return err == nil && owner == nil && n.actors.deliver(to, req) == nil
+}
+
 // again reports whether the request path itself tries again: not when the
 // actor or the node has too much to do already, for that makes more of it; not
 // when the node is leaving or may not decide, or nobody can, for that does not

@@ -40,16 +40,32 @@ func chain() *entity.Kind[account, *commonpb.Money] {
 }
 
 // late closes the circle between actors that ask and the node that carries it.
-type late struct{ cluster.Caller }
+type late struct {
+	cluster.Caller
+	// first, if set, is what becomes of the first request that is sent the short way.
+	first func(*entity.Request) bool
+}
+
+// Send implements entity.Sender.
+func (l *late) Send(to entity.Address, req *entity.Request) bool {
+	if f := l.first; f != nil {
+		l.first = nil
+		return f(req)
+	}
+	return l.Caller.(entity.Sender).Send(to, req)
+}
 
 // startChain starts a node with both kinds.
 func startChain(t *testing.T, d *disk, store entity.Store, change func(*entity.Limits, *cluster.Options)) *cluster.Node {
+	return startChainOver(t, &late{}, d, store, change)
+}
+
+func startChainOver(t *testing.T, caller *late, d *disk, store entity.Store, change func(*entity.Limits, *cluster.Options)) *cluster.Node {
 	limits, options := entity.DefaultLimits(), cluster.DefaultOptions()
 	options.SweepEvery = 10 * time.Millisecond
 	if change != nil {
 		change(&limits, &options)
 	}
-	caller := &late{}
 	rt := &entity.Runtime{Log: d, Store: store, Asker: caller, Clock: time.Now, Logger: quiet, Limits: limits}
 	n := cluster.NewNode(quiet, []entity.Spawner{entity.Bind(rt, accounts()), entity.Bind(rt, chain())}, nil, options)
 	caller.Caller = n
@@ -97,6 +113,37 @@ func TestAsksAreNotRefusedByTheirCallers(t *testing.T) {
 	defer cancel()
 	if _, err := n.Call(ctx, entity.Address{Kind: "chain", ID: "c"}, add(1)); err != nil {
 		t.Error(err)
+	}
+}
+
+// Whatever becomes of an ask that was sent the short way, the long way asks
+// again; an answer that comes late besides changes nothing.
+func TestAsksThatAreLostAreAskedAgain(t *testing.T) {
+	for name, first := range map[string]func(*entity.Request) bool{
+		"not sent":      func(*entity.Request) bool { return false },
+		"lost":          func(*entity.Request) bool { return true },
+		"told to retry": func(r *entity.Request) bool { r.Answer.Answer(nil, entity.ErrRetry); return true },
+		"answered twice": func(r *entity.Request) bool {
+			r.Answer.Answer(nil, entity.ErrTimeout)
+			r.Answer.Answer(add(99), nil)
+			return true
+		},
+		"answered after it was said not to be sent": func(r *entity.Request) bool { r.Answer.Answer(nil, entity.ErrFenced); return false },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := newDisk()
+				n := startChainOver(t, &late{first: first}, d, d, nil)
+				began := time.Now()
+				reply, err := n.Call(t.Context(), entity.Address{Kind: "chain", ID: "c"}, add(7))
+				if err != nil || reply.(*commonpb.Money).GetMinorUnits() != 7 {
+					t.Errorf("answered %v, %v", reply, err)
+				}
+				if took := time.Since(began); took > 1500*time.Millisecond {
+					t.Errorf("it took %s", took)
+				}
+			})
+		})
 	}
 }
 

@@ -4,8 +4,10 @@ package entity
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -38,11 +40,58 @@ func (a *activation[S, E]) ask(q Ask, trace string, after time.Duration) {
 		reply, err := a.rt.Asker.Call(ctx, Address{Kind: q.Kind, ID: q.ID}, q.Command)
 		a.tell(heard{q.Key, reply, err})
 	}
-	if after <= 0 {
+	switch {
+	case after > 0:
+		time.AfterFunc(after, put)
+	case !a.send(q, trace, put):
 		a.rt.workers.Schedule(put)
-		return
 	}
-	time.AfterFunc(after, put)
+}
+
+// askPatience is how long an answer is waited for before the ask is put the
+// long way, which sends it again.
+const askPatience = time.Second
+
+// send asks an actor of this node, where that is possible. If no answer comes,
+// or one that says to try again, it goes on with the long way.
+func (a *activation[S, E]) send(q Ask, trace string, long func()) bool {
+	sender, ok := a.rt.Asker.(Sender)
+	if !ok {
+		return false
+	}
+	w := &sent{tell: func(reply proto.Message, err error) {
+		if err != nil && Retryable(err) && !errors.Is(err, ErrOverloaded) {
+			a.rt.workers.Schedule(long)
+			return
+		}
+		a.tell(heard{q.Key, reply, err})
+	}}
+	w.patience = time.AfterFunc(askPatience, func() { w.take(nil, ErrTimeout) })
+	if sender.Send(Address{Kind: q.Kind, ID: q.ID}, &Request{Command: q.Command, Trace: trace, Answer: w}) {
+		return true
+	}
+	w.patience.Stop()
+	// If patience has just ended, the long way is taken already.
+	return w.used.Swap(true)
+}
+
+// sent takes the first answer to an ask. It is Responder.
+type sent struct {
+	tell     func(reply proto.Message, err error)
+	patience *time.Timer
+	used     atomic.Bool
+}
+
+// Answer implements Responder.
+func (w *sent) Answer(reply proto.Message, err error) {
+	w.patience.Stop()
+	w.take(reply, err)
+}
+
+func (w *sent) take(reply proto.Message, err error) {
+	if !w.used.Swap(true) {
+		w.tell(reply, err)
+	}
 }
 
 func (a *activation[S, E]) wake(at time.Time) {

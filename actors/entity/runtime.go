@@ -17,6 +17,14 @@ type Asker interface {
 	Call(ctx context.Context, to Address, cmd proto.Message) (proto.Message, error)
 }
 
+// Sender is an Asker with a shorter way to actors of its own node: no goroutine
+// waits for the answer.
+type Sender interface {
+	// Send puts a request on its way, or returns false: then nothing was sent,
+	// and Call is the way. What was sent may be lost, as with every request.
+	Send(to Address, req *Request) bool
+}
+
 // Runtime is what all actors of a node share.
 type Runtime struct {
 	Log    Log

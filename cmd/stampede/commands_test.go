@@ -88,7 +88,7 @@ func TestCommandsFromKafka(t *testing.T) {
 		}
 		out := map[string]int{}
 		for sku, l := range got {
-			out[sku] = int(l.Available)
+			out[sku] = l.Available
 		}
 		return out
 	}

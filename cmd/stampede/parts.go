@@ -227,6 +227,12 @@ func (n *node) startActors(store persistence.Store, journal *commitlog.Log) {
 // call.
 type lateCaller struct{ cluster.Caller }
 
+// Send implements entity.Sender.
+func (l *lateCaller) Send(to entity.Address, req *entity.Request) bool {
+	sender, ok := l.Caller.(entity.Sender)
+	return ok && sender.Send(to, req)
+}
+
 // reminders are the actors that have something to do, as the views list them.
 type reminders struct{ views persistence.Views }
 
