@@ -143,8 +143,11 @@ func (c *claims) answered(addr entity.Address, peer string, view uint64, err err
 		return
 	}
 	if err != nil {
-		// Soon, but not at once: the peer may be gone.
-		cl.asked[peer] = time.Now().Add(reconnectAfter - askAgainAfter)
+		// Soon, but not at once: the peer may be gone. A claim that was made anew
+		// since has not asked yet.
+		if cl.asked[peer] != (time.Time{}) {
+			cl.asked[peer] = time.Now().Add(reconnectAfter - askAgainAfter)
+		}
 		c.mu.Unlock()
 		return
 	}

@@ -268,6 +268,17 @@ func (t *ticket) Answer(reply proto.Message, err error) {
 // Active is the number of actors in memory, by kind.
 func (n *Node) Active() map[string]int { return n.actors.count() }
 
+// HandOver has a member of many own nothing any more and hand its actors over.
+// It goes on answering its callers, by asking the new owners, until Close; the
+// last one that hosts actors keeps them until then. A cluster of one has nobody
+// to hand over to.
+func (n *Node) HandOver(ctx context.Context) error {
+	if n.peers == nil {
+		return nil
+	}
+	return n.peers.handAllOver(ctx)
+}
+
 // Close drains the node. In a cluster of one: no new activations, every actor
 // finishes what it has begun and ends. A member of many hands its actors over
 // first, goes on answering its callers by asking their new owners until no call

@@ -64,7 +64,8 @@ type link struct {
 	pinging bool
 
 	handedOver atomic.Uint64 // newest that the peer has said
-	lastHeard  atomic.Int64  // unix ms
+	lastHeard  atomic.Int64  // a moment of the peers; connecting counts
+	spoke      atomic.Int64  // likewise; when the peer last sent anything
 	wake       chan struct{}
 	stop       context.CancelFunc
 	stopped    context.Context //nolint:containedctx // ends with the link
@@ -115,7 +116,8 @@ func (c class) most() int {
 func newLink(p *peers, id, address string) *link {
 	l := &link{peers: p, id: id, address: address, calls: map[uint64]call{}, inbound: map[uint64]*inbound{}, wake: make(chan struct{}, 1)}
 	l.stopped, l.stop = context.WithCancel(context.Background())
-	l.lastHeard.Store(time.Now().UnixMilli())
+	l.lastHeard.Store(p.moment())
+	l.spoke.Store(p.moment())
 	p.running.Go(l.run)
 	return l
 }
@@ -251,7 +253,7 @@ func (l *link) connected() (Connection, error) {
 		return nil, errLost
 	}
 	l.conn = conn
-	l.lastHeard.Store(time.Now().UnixMilli())
+	l.lastHeard.Store(l.peers.moment())
 	return conn, nil
 }
 
@@ -333,7 +335,7 @@ func (l *link) check(now time.Time) {
 			l.taken[in.class]--
 		}
 	}
-	silent := now.Sub(time.UnixMilli(l.lastHeard.Load()))
+	silent := time.Duration(l.peers.moment() - l.lastHeard.Load())
 	stuck := !l.sending.IsZero() && now.Sub(l.sending) > silentFor
 	give := l.conn != nil && (stuck || l.pinging && silent > silentFor)
 	again := l.conn == nil && now.After(l.downTo)
@@ -379,7 +381,7 @@ func (l *link) queued() int {
 
 // hear takes in what the peer has said.
 func (l *link) hear(f *clusterpb.Frame) {
-	l.lastHeard.Store(time.Now().UnixMilli())
+	l.lastHeard.Store(l.peers.moment())
 	for _, r := range f.GetReplies() {
 		if to, ok := l.take(r.GetId()); ok {
 			to.Answer(answerOf(l.id, r))

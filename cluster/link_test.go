@@ -341,3 +341,47 @@ func TestErrorsCrossTheWire(t *testing.T) {
 		t.Errorf("an answer became %v, %v", m, err)
 	}
 }
+
+// Whoever is not in the view is forgotten when it has been silent for a while,
+// and there is a bound to how many of them are known at a time.
+func TestStrangersAreForgotten(t *testing.T) {
+	bubble(t, func(t *testing.T, d *desk, n *Node, _ *link) {
+		hello := func(i int) {
+			d.receive(&clusterpb.Frame{From: fmt.Sprint("stranger ", i), Address: "nowhere:1", To: "a", View: 1})
+		}
+		for i := range 2 * maxLinks {
+			hello(i)
+		}
+		if known := len(n.peers.all()); known != maxLinks {
+			t.Errorf("%d ways to others, want %d", known, maxLinks)
+		}
+		time.Sleep(strangerFor - time.Second)
+		hello(0)
+		time.Sleep(2 * time.Second)
+		if known := len(n.peers.all()); known != 2 {
+			t.Errorf("%d ways to others, want those to the member and to the stranger that still speaks", known)
+		}
+		time.Sleep(strangerFor)
+		if known := len(n.peers.all()); known != 1 {
+			t.Errorf("%d ways to others, want that to the member", known)
+		}
+	})
+}
+
+// The answer to a release may come when the claim that asked has been settled
+// and another one made.
+func TestLateAnswerToARelease(t *testing.T) {
+	bubble(t, func(t *testing.T, _ *desk, n *Node, _ *link) {
+		c, addr := &n.peers.claims, entity.Address{Kind: "book", ID: "x"}
+		c.mu.Lock()
+		c.all[addr] = &claim{}
+		c.mu.Unlock()
+		c.answered(addr, "b", 1, errLost)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if !c.all[addr].asked["b"].IsZero() {
+			t.Error("a claim that has asked nobody waits to ask again")
+		}
+		delete(c.all, addr)
+	})
+}

@@ -36,6 +36,8 @@ const (
 	defaultGrace = 2 * time.Second
 	// leavePoll is how often leave looks whether it may go on.
 	leavePoll = 2 * time.Millisecond
+	// leaveFor bounds leaving the table of members.
+	leaveFor = time.Second
 	// quietFor is for how long nothing was asked of a node before it leaves.
 	quietFor = 50 * time.Millisecond
 )
@@ -107,7 +109,7 @@ func milliseconds(d time.Duration) uint32 {
 
 // arrive takes in a request from another node, if the actor is this one's.
 func (n *Node) arrive(to entity.Address, req *entity.Request) error {
-	n.peers.asked.Store(time.Now().UnixMilli())
+	n.peers.asked.Store(n.peers.moment())
 	owner, err := n.peers.owner(members.Hash(to.Kind, to.ID))
 	if err == nil && owner != nil {
 		err = errNotOwner
@@ -118,24 +120,36 @@ func (n *Node) arrive(to entity.Address, req *entity.Request) error {
 	return n.actors.deliver(to, req)
 }
 
+// handAllOver makes this member own nothing, and returns when its actors have
+// ended. Where no other one is up to own them it keeps them.
+func (p *peers) handAllOver(ctx context.Context) error {
+	if err := p.membership.Drain(ctx); err != nil {
+		return err
+	}
+	return p.until(ctx, "actors were not handed over", func() bool {
+		s := p.present.Load()
+		m := s.view.Find(p.self)
+		return (m == nil || !m.Owns()) && p.handedOver.Load() >= s.version() && p.claims.count() == 0
+	})
+}
+
 // leave hands everything over and ends the membership. What it cannot finish
 // before ctx ends it leaves as it is: the journal has it.
 func (p *peers) leave(ctx context.Context) error {
-	err := p.membership.Drain(ctx)
-	if err == nil {
-		err = p.until(ctx, "actors were not handed over", func() bool {
-			s := p.present.Load()
-			m := s.view.Find(p.self)
-			return (m == nil || !m.Owns()) && p.handedOver.Load() >= s.version() && p.claims.count() == 0
-		})
-	}
+	err := p.handAllOver(ctx)
 	if err == nil {
 		err = p.until(ctx, "calls were still open", func() bool {
-			quiet := time.Since(time.UnixMilli(p.asked.Load())) > quietFor
+			quiet := p.moment()-p.asked.Load() > int64(quietFor)
 			return quiet && p.node.inFlight.Load() == 0 && p.idle()
 		})
 	}
-	if leaveErr := p.membership.Leave(ctx); leaveErr != nil && err == nil {
+	if err == nil && p.present.Load().owners.Has(p.self) {
+		err = p.node.actors.drain(ctx) // while they may still write
+	}
+	// Also when there is no time left: the others need not find out by themselves.
+	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveFor)
+	defer cancel()
+	if leaveErr := p.membership.Leave(leaving); leaveErr != nil && err == nil {
 		err = leaveErr
 	}
 	p.end()

@@ -17,8 +17,16 @@ import (
 	"stampede/proto/gen/clusterpb"
 )
 
-// tickEvery is how often silent peers, held requests and missed views are seen to.
-const tickEvery = 50 * time.Millisecond
+const (
+	// tickEvery is how often silent peers, held requests and missed views are seen to.
+	tickEvery = 50 * time.Millisecond
+	// maxLinks bounds the ways to others: to all members, and to as many that are
+	// not in the view, yet or any more.
+	maxLinks = 2 * members.MaxAlive
+	// strangerFor is how long one that is not in the view may be silent before it
+	// is forgotten.
+	strangerFor = 10 * time.Second
+)
 
 // peers is one node's side of a cluster.
 //
@@ -43,7 +51,8 @@ type peers struct {
 	mustSee    atomic.Uint64 // no actor is started before this view was seen
 	pending    atomic.Int64  // actors still to be handed over
 	requests   atomic.Uint64 // ids
-	asked      atomic.Int64  // unix ms; when another node last sent a request
+	asked      atomic.Int64  // the moment when another node last sent a request
+	began      time.Time     // what moments are reckoned from
 	changed    chan struct{} // a new view is to be acted on
 	claims     claims
 
@@ -59,7 +68,7 @@ func newPeers(n *Node, c MemberConfig) *peers {
 	self := c.Membership.Self()
 	p := &peers{
 		node: n, self: self.ID, address: self.Address, membership: c.Membership, transport: c.Transport,
-		metrics: c.Metrics, logger: n.logger, grace: c.Grace, changed: make(chan struct{}, 1), links: map[string]*link{},
+		metrics: c.Metrics, logger: n.logger, grace: c.Grace, began: time.Now(), changed: make(chan struct{}, 1), links: map[string]*link{},
 	}
 	if p.grace <= 0 {
 		p.grace = defaultGrace
@@ -68,6 +77,9 @@ func newPeers(n *Node, c MemberConfig) *peers {
 	p.claims = claims{peers: p, all: map[entity.Address]*claim{}}
 	return p
 }
+
+// moment is a reading of the monotonic clock: what the wall clock shows may jump.
+func (p *peers) moment() int64 { return int64(time.Since(p.began)) }
 
 // start begins to take part. The node is whole by now.
 func (p *peers) start() {
@@ -196,10 +208,31 @@ func (p *peers) tick(ctx context.Context) {
 		for _, l := range p.all() {
 			l.check(now)
 		}
+		p.forgetStrangers()
 		if s := p.present.Load(); p.heardOf.Load() > s.version() {
 			p.membership.Refresh()
 		}
 		p.claims.reconsiderAll()
+	}
+}
+
+// forgetStrangers ends the ways to those who are not in the view and have not
+// been heard of for a while: the last words of one that has left, or one that
+// never came.
+func (p *peers) forgetStrangers() {
+	var gone []*link
+	p.mu.Lock()
+	s := p.present.Load()
+	for id, l := range p.links {
+		if s.view.Find(id) == nil && p.moment()-l.spoke.Load() > int64(strangerFor) {
+			delete(p.links, id)
+			gone = append(gone, l)
+		}
+	}
+	p.mu.Unlock()
+	for _, l := range gone {
+		l.end()
+		p.metrics.forget(l.id)
 	}
 }
 
@@ -221,7 +254,12 @@ func (p *peers) receive(f *clusterpb.Frame) {
 		return
 	}
 	// A member that this node's view does not have yet is answered all the same.
+	if p.links[f.GetFrom()] == nil && len(p.links) >= maxLinks {
+		p.mu.Unlock()
+		return
+	}
 	l := p.linkTo(f.GetFrom(), f.GetAddress())
+	l.spoke.Store(p.moment())
 	p.mu.Unlock()
 	p.hearOf(f.GetView())
 	if raise(&l.handedOver, f.GetHandedOver()) {

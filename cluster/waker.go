@@ -39,8 +39,11 @@ func (n *Node) WakeDue(ctx context.Context, clock func() time.Time, r Reminders)
 		}
 		for _, addr := range due {
 			err := n.actors.wake(addr)
-			if errors.Is(err, errDraining) || errors.Is(err, entity.ErrOverloaded) {
-				break // no room for the others either
+			if errors.Is(err, errDraining) || errors.Is(err, errUnfit) || errors.Is(err, entity.ErrOverloaded) {
+				break // there is no room for the others, or they may not be started, either
+			}
+			if errors.Is(err, errNotOwner) || errors.Is(err, errStale) {
+				continue // the view has just changed: whoever owns it wakes it
 			}
 			if err != nil && ctx.Err() == nil {
 				n.logger.Warn("actor not woken", "kind", addr.Kind, "id", addr.ID, "error", err)

@@ -21,7 +21,8 @@ const (
 	Joining State = iota
 	// Up: it owns its share of the actors, if that is one of its roles.
 	Up
-	// Draining: it owns none any more, and is handing over those that it has.
+	// Draining: it owns none any more, and is handing over those that it has. Where
+	// all that host actors drain, they own them until they leave.
 	Draining
 	// Down: it has left, or was evicted. It never comes back: a process that starts again is another member.
 	Down
@@ -68,7 +69,7 @@ func (m *Member) Is(role Role) bool { return slices.Contains(m.Roles, role) }
 // Alive reports whether the member's process has neither left nor been evicted.
 func (m *Member) Alive() bool { return m.State != Down }
 
-// Owns reports whether a share of the actors is the member's.
+// Owns reports whether a share of the actors is the member's, whoever the others are.
 func (m *Member) Owns() bool { return m.State == Up && m.Is(Actors) }
 
 // View is one version of the table. It is not changed any more.

@@ -14,16 +14,35 @@ type Owners struct {
 	seeds   []uint64
 }
 
-// Owners reckons the view's owners.
+// Owners reckons the view's owners: those that are up. Where nobody is, those
+// that drain keep what there is, for they have nobody to hand it over to.
 func (v *View) Owners() *Owners {
+	o := v.owners((*Member).Owns)
+	if len(o.members) == 0 {
+		o = v.owners(func(m *Member) bool { return m.State == Draining && m.Is(Actors) })
+	}
+	return o
+}
+
+func (v *View) owners(who func(*Member) bool) *Owners {
 	o := &Owners{}
 	for i := range v.Members {
-		if m := &v.Members[i]; m.Owns() {
+		if m := &v.Members[i]; who(m) {
 			o.members = append(o.members, m)
 			o.seeds = append(o.seeds, Hash(m.ID, ""))
 		}
 	}
 	return o
+}
+
+// Has reports whether the member owns anything.
+func (o *Owners) Has(id string) bool {
+	for _, m := range o.members {
+		if m.ID == id {
+			return true
+		}
+	}
+	return false
 }
 
 // Of returns the member that owns the address, or nil if no member owns any.

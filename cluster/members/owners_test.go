@@ -79,7 +79,14 @@ func TestWhoOwnsNothing(t *testing.T) {
 			t.Fatalf("%s owns %v", got, address(i))
 		}
 	}
+	if owners.Has(v.Members[0].ID) || !owners.Has(v.Members[3].ID) {
+		t.Error("one that drains has a share, or one that is up has none")
+	}
 	v.Members = v.Members[:3]
+	if owners = v.Owners(); owners.Of(address(1)).ID != v.Members[0].ID || !owners.Has(v.Members[0].ID) {
+		t.Error("the last one drains, and does not keep what there is")
+	}
+	v.Members = v.Members[1:]
 	if got := v.Owners().Of(address(1)); got != nil {
 		t.Errorf("%s owns something, and nobody may", got.ID)
 	}

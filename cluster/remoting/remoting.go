@@ -33,6 +33,10 @@ const (
 	// maxMessageBytes bounds one message on the wire: a frame may hold one command
 	// as large as an actor's largest record.
 	maxMessageBytes = 32 << 20
+	// handshakeFor is how long who connects may take to show a certificate, and
+	// maxStreams how many streams one connection may open: a node opens one.
+	handshakeFor = 3 * time.Second
+	maxStreams   = 4
 	// windowBytes is how much may be on its way before the receiver takes it.
 	windowBytes = 4 << 20
 )
@@ -86,7 +90,7 @@ func Listen(ctx context.Context, c Config) (*Remoting, error) {
 	r := &Remoting{id: c.ID, address: address, client: grpc.WithTransportCredentials(credentials.client), logger: c.Logger, ready: make(chan struct{})}
 	r.server = grpc.NewServer(
 		grpc.Creds(credentials.server),
-		grpc.MaxRecvMsgSize(maxMessageBytes),
+		grpc.MaxRecvMsgSize(maxMessageBytes), grpc.MaxConcurrentStreams(maxStreams), grpc.ConnectionTimeout(handshakeFor),
 		grpc.InitialWindowSize(windowBytes), grpc.InitialConnWindowSize(windowBytes),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),

@@ -138,7 +138,7 @@ func (n *node) linger(ctx context.Context) {
 		return
 	}
 	n.handedOver = make(chan error, 1)
-	go func() { n.handedOver <- n.hosted.Close(ctx) }()
+	go func() { n.handedOver <- n.hosted.HandOver(ctx) }()
 	served := time.NewTimer(n.config.DrainFor)
 	defer served.Stop()
 	if err := n.closeStreams(ctx); err != nil {
@@ -159,17 +159,17 @@ func (n *node) closeStreams(ctx context.Context) (err error) {
 	return err
 }
 
-// closeActors ends the actors, or waits for the end that linger has begun.
+// closeActors ends the actors, after the hand-over that linger has begun. Only
+// now, when nobody is served any more, does the node leave its cluster: until
+// then it asks the others for what its own callers ask of it.
 func (n *node) closeActors(ctx context.Context) error {
-	if n.handedOver == nil {
-		return n.hosted.Close(ctx)
+	if n.handedOver != nil {
+		select {
+		case <-n.handedOver: // Close says what is wrong, if it still is
+		case <-ctx.Done():
+		}
 	}
-	select {
-	case err := <-n.handedOver:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return n.hosted.Close(ctx)
 }
 
 // farewell tells clients of a node that is leaving to open another connection.
