@@ -82,7 +82,7 @@ type importProductsCmd struct {
 	Format      string `default:"auto" placeholder:"FORMAT" group:"Import" help:"jsonl, csv, or auto: by the file's name, and jsonl for standard input."`
 	DryRun      bool   `group:"Import" help:"Check the file and say what would be done, and do nothing."`
 	SetStock    bool   `group:"Import" help:"Also set the stock of SKUs that are there. Otherwise the file's stock is for new ones only."`
-	Concurrency int    `default:"32" placeholder:"N" group:"Import" help:"Requests at once, each with up to ten products."`
+	Concurrency int    `default:"128" placeholder:"N" group:"Import" help:"Requests at once, each with up to ten products."`
 	JSON        bool   `name:"json" group:"Import" help:"Print the result as one JSON object on the last line."`
 }
 

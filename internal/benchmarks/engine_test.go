@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"strconv"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -64,12 +65,18 @@ func BenchmarkHotSKU(b *testing.B) {
 // node is a cluster of one over the store.
 func node(b *testing.B, store persistence.Store) (*cluster.Node, *commitlog.Log) {
 	b.Helper()
+	return nodeOver(b, store, func(log entity.Log) entity.Log { return log })
+}
+
+// nodeOver has its actors commit to what through makes of the log.
+func nodeOver(b *testing.B, store persistence.Store, through func(entity.Log) entity.Log) (*cluster.Node, *commitlog.Log) {
+	b.Helper()
 	quiet := slog.New(slog.DiscardHandler)
 	log, err := commitlog.Open(b.Context(), store, "bench", commitlog.Options{})
 	if err != nil {
 		b.Fatal(err)
 	}
-	rt := &entity.Runtime{Log: log, Store: store, Clock: time.Now, Logger: quiet, Limits: entity.DefaultLimits()}
+	rt := &entity.Runtime{Log: through(log), Store: store, Clock: time.Now, Logger: quiet, Limits: entity.DefaultLimits()}
 	o := cluster.DefaultOptions()
 	o.SweepEvery, o.PassivateAfter = time.Hour, time.Hour
 	n := cluster.NewNode(quiet, actors.Kinds(rt), nil, o)
@@ -196,4 +203,14 @@ func together(b *testing.B, do func() error) {
 		}
 	}
 	b.ReportMetric(float64(b.N)/time.Since(start).Seconds(), "ops/s")
+}
+
+// processCPU is the processor time that this process has used.
+func processCPU(b *testing.B) time.Duration {
+	b.Helper()
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }
