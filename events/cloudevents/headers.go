@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"strconv"
 	"time"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
 // HeaderDataOmitted is set, in place of the data, on an event that the broker
@@ -24,24 +26,46 @@ func DataSchema(format Format, typ string) string {
 	return schemaPrefix + typ
 }
 
-func (m *Mapper) headers(e event) []Header {
-	typ := typeName(e.data)
-	contentType := "application/json"
-	if m.format == Protobuf {
-		contentType = "application/protobuf"
+// typeHeaders are what the headers say of a type: made once.
+type typeHeaders struct{ name, schema string }
+
+// typesOf lists the types of all published events.
+func typesOf(format Format, messages protoreflect.MessageDescriptors) map[protoreflect.FullName]typeHeaders {
+	out := make(map[protoreflect.FullName]typeHeaders, messages.Len())
+	for i := range messages.Len() {
+		d := messages.Get(i)
+		out[d.FullName()] = typeHeaders{name: string(d.Name()), schema: DataSchema(format, string(d.Name()))}
 	}
-	version := strconv.FormatUint(e.version, 10)
-	headers := make([]Header, 0, 12)
+	return out
+}
+
+const (
+	sequenceDigits = 20
+	timeLayout     = "2006-01-02T15:04:05.000Z"
+)
+
+// headers are an event's. What is of this event alone is written into one
+// piece of memory: id, sequence and time.
+func (m *Mapper) headers(e event) []Header {
+	typ := m.types[e.data.ProtoReflect().Descriptor().FullName()]
+	b := make([]byte, 0, len(e.stream)+1+2*sequenceDigits+len(timeLayout))
+	b = append(append(b, e.stream...), '/')
+	b = strconv.AppendUint(b, e.version, 10)
+	id := len(b)
+	b = appendSequence(b, e.version)
+	b = time.UnixMilli(e.atMs).UTC().AppendFormat(b, timeLayout)
+	text := string(b)
+	headers := make([]Header, 0, 11)
 	headers = append(headers,
-		Header{"content-type", contentType},
+		Header{"content-type", m.contentType},
 		Header{"ce_specversion", "1.0"},
-		Header{"ce_id", e.stream + "/" + version},
+		Header{"ce_id", text[:id]},
 		Header{"ce_source", m.sources[e.topic]},
-		Header{"ce_type", typ},
+		Header{"ce_type", typ.name},
 		Header{"ce_subject", e.key},
-		Header{"ce_time", time.UnixMilli(e.atMs).UTC().Format("2006-01-02T15:04:05.000Z")},
-		Header{"ce_dataschema", DataSchema(m.format, typ)},
-		Header{"ce_sequence", sequence(e.version)},
+		Header{"ce_time", text[id+sequenceDigits:]},
+		Header{"ce_dataschema", typ.schema},
+		Header{"ce_sequence", text[id : id+sequenceDigits]},
 		Header{"ce_partitionkey", e.key},
 	)
 	if t := traceparent(e.trace); t != "" {
@@ -50,14 +74,14 @@ func (m *Mapper) headers(e event) []Header {
 	return headers
 }
 
-// sequence is a version in 20 digits: strings sort as the numbers do.
-func sequence(version uint64) string {
-	var b [20]byte
-	for i := len(b) - 1; i >= 0; i-- {
-		b[i] = '0' + byte(version%10)
+// appendSequence writes a version in 20 digits: strings sort as the numbers do.
+func appendSequence(b []byte, version uint64) []byte {
+	var digits [sequenceDigits]byte
+	for i := len(digits) - 1; i >= 0; i-- {
+		digits[i] = '0' + byte(version%10)
 		version /= 10
 	}
-	return string(b[:])
+	return append(b, digits[:]...)
 }
 
 var traceparentText = regexp.MustCompile(`^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$`)

@@ -65,6 +65,14 @@ func (e *jsonEncoder) plan(d protoreflect.MessageDescriptor) *jsonPlan {
 }
 
 func (e *jsonEncoder) append(b []byte, m proto.Message) []byte {
+	if b, hot := appendHot(b, m); hot {
+		return b
+	}
+	return e.reflected(b, m)
+}
+
+// reflected writes any event.
+func (e *jsonEncoder) reflected(b []byte, m proto.Message) []byte {
 	r := m.ProtoReflect()
 	return e.plans[r.Descriptor().FullName()].append(b, r)
 }

@@ -9,8 +9,10 @@ import (
 	"fmt"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"stampede/actors/entity"
+	"stampede/proto/gen/eventspb"
 	"stampede/proto/gen/journalpb"
 )
 
@@ -67,6 +69,9 @@ type Mapper struct {
 	format  Format
 	json    *jsonEncoder
 	sources map[string]string
+	types   map[protoreflect.FullName]typeHeaders
+	// contentType is the header's.
+	contentType string
 }
 
 // NewMapper returns a mapper. source is what ce_source begins with: empty for
@@ -75,7 +80,11 @@ func NewMapper(format Format, source string) *Mapper {
 	if source == "" {
 		source = DefaultSource
 	}
-	m := &Mapper{format: format, json: newJSONEncoder(), sources: make(map[string]string)}
+	m := &Mapper{format: format, json: newJSONEncoder(), sources: make(map[string]string), contentType: "application/json"}
+	m.types = typesOf(format, eventspb.File_stampede_events_v1_events_proto.Messages())
+	if format == Protobuf {
+		m.contentType = "application/protobuf"
+	}
 	for _, t := range Topics() {
 		m.sources[t.Name] = source + t.source
 	}
@@ -152,5 +161,3 @@ func (m *Mapper) marshal(data proto.Message) ([]byte, error) {
 	}
 	return m.json.append(make([]byte, 0, 256), data), nil
 }
-
-func typeName(data proto.Message) string { return string(data.ProtoReflect().Descriptor().Name()) }
