@@ -76,7 +76,7 @@ func (l *awayLink) produce(ctx context.Context, leader int, batches []outgoing) 
 // the broker now and then; one dies, and another adopts its log. First
 // occurrences are in order all the time, and the last level is the newest.
 func TestActorsMove(t *testing.T) {
-	for seed := range uint64(20) {
+	for seed := range seedsOf(20) {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := rand.New(rand.NewPCG(seed, 9))

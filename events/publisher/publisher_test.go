@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -23,6 +24,19 @@ import (
 	"stampede/proto/gen/orderpb"
 	"stampede/proto/gen/skupb"
 )
+
+var seeds = flag.Uint64("seeds", 0, "how many seeds; 0: few") //nolint:gochecknoglobals // a flag of the tests
+
+// seedsOf is how many seeds a test is run with: fewer in the short form.
+func seedsOf(few uint64) uint64 {
+	switch {
+	case *seeds > 0:
+		return *seeds
+	case testing.Short():
+		return few / 4
+	}
+	return few
+}
 
 // wanted is the events of a log in order, by mapping it again.
 func wanted(t *testing.T, records []*entity.Record) []cloudevents.Message {
@@ -146,7 +160,7 @@ func watermarksBehind(t *testing.T, j *logtest.Journal, l *fakeLink) {
 // fails in every way, by seed: nothing is lost, reordered, or marked as done
 // before it is.
 func TestEverythingArrivesInOrderWhateverBreaks(t *testing.T) {
-	for seed := range uint64(25) {
+	for seed := range seedsOf(25) {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := rand.New(rand.NewPCG(seed, 2))

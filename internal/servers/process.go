@@ -137,6 +137,14 @@ func (p *Process) Signal(s syscall.Signal) {
 	p.forget()
 }
 
+// Send sends a signal that the server outlives, such as SIGSTOP and SIGCONT.
+func (p *Process) Send(s syscall.Signal) error {
+	if !p.Running() {
+		return errors.New("it is not running")
+	}
+	return p.cmd.Process.Signal(s)
+}
+
 // forget tells the watchdog that the process has gone: its id may be given to another.
 func (p *Process) forget() {
 	// A watchdog that cannot be told has gone itself: then there is nobody to mislead.

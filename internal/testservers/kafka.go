@@ -54,6 +54,20 @@ func (k *KafkaServer) Kill() { k.kafka.Kill() }
 // Stop ends the broker in an orderly way and waits until it has gone.
 func (k *KafkaServer) Stop() { k.kafka.Signal(syscall.SIGTERM) }
 
+// Pause stops the broker where it is, as a machine that hangs would: its
+// connections stay open and nothing is answered.
+func (k *KafkaServer) Pause() { k.send(syscall.SIGSTOP) }
+
+// Resume lets a paused broker go on.
+func (k *KafkaServer) Resume() { k.send(syscall.SIGCONT) }
+
+func (k *KafkaServer) send(s syscall.Signal) {
+	k.t.Helper()
+	if err := k.kafka.Send(s); err != nil {
+		k.t.Fatalf("%v to %s: %v", s, kafkaName, err)
+	}
+}
+
 // Restart starts the broker again on its data and its port, and waits until it
 // answers.
 func (k *KafkaServer) Restart() {
