@@ -1,5 +1,8 @@
-// The console: the stock of every SKU in its four states, as it is now, with adjustments; the newest orders.
+// The console: the stock of every SKU in its four states, as it is now, with adjustments; the newest orders, with what staff can do next with each. Sales
+// are in sales.js, what only operators see in cluster.js.
 import { $, call, el, errors, money, retrying, signedIn, signIn, signOut, toast } from "./api.js";
+import { loadCluster } from "./cluster.js";
+import { loadSales } from "./sales.js";
 
 const cells = new Map(); // SKU → its row's cells by state
 
@@ -42,10 +45,28 @@ async function refreshStock() {
 }
 
 async function loadOrders() {
-  const { orders } = await call("{ orders(first: 25) { edges { node { id number state placedAt total { amount currency } lines { sku quantity } payment { state } } } } }");
+  const { orders } = await call("{ orders(first: 25) { edges { node { id number state placedAt total { amount currency } lines { sku quantity } payment { state } allowedTransitions } } } }");
   $("#orders").replaceChildren(...orders.edges.map(({ node: o }) => el("tr", {},
     el("th", { scope: "row" }, o.number), el("td", {}, el("span", { class: "state", "data-state": o.state }, o.state.toLowerCase())), el("td", {}, o.payment.state.toLowerCase()),
-    el("td", {}, o.lines.map((l) => `${l.quantity} × ${l.sku}`).join(", ")), el("td", { class: "num" }, money(o.total)), el("td", {}, new Date(o.placedAt).toLocaleTimeString()))));
+    el("td", {}, o.lines.map((l) => `${l.quantity} × ${l.sku}`).join(", ")), el("td", { class: "num" }, money(o.total)), el("td", {}, new Date(o.placedAt).toLocaleTimeString()),
+    el("td", {}, el("div", { class: "row" }, ...nextSteps(o))))));
+}
+
+// What staff can do with an order, by what the order itself says is possible.
+function nextSteps(o) {
+  const steps = [];
+  const step = (label, mutation, type, input) => steps.push(el("button", { class: "plain", onclick: async () => {
+    try {
+      const payload = await retrying(`mutation($input: ${type}!) { ${mutation}(input: $input) { order { state } ${errors} } }`, { input }, mutation);
+      toast(payload.userErrors[0]?.message ?? `${o.number} is ${payload.order.state.toLowerCase()}.`, payload.userErrors.length > 0);
+      await loadOrders();
+    } catch (e) { toast(e.message, true); }
+  } }, label));
+  const keyed = { orderId: o.id, idempotencyKey: crypto.randomUUID() };
+  if (o.allowedTransitions.includes("FULFILLED")) step("Fulfil", "fulfilOrder", "FulfilOrderInput", keyed);
+  if (["CAPTURED", "PARTIALLY_REFUNDED"].includes(o.payment.state)) step("Refund", "refundOrder", "RefundOrderInput", { ...keyed, reason: "Refunded in the console" });
+  else if (o.allowedTransitions.includes("CANCELLED")) step("Cancel", "cancelOrder", "CancelOrderInput", { orderId: o.id, reason: "Cancelled in the console" });
+  return steps;
 }
 
 async function start() {
@@ -56,11 +77,16 @@ async function start() {
     : [el("button", { onclick: async () => { if (await signIn()) await start(); } }, "Sign in")]));
   $("#gate").hidden = staff;
   if (me && !staff) $("#gate").replaceChildren(el("p", {}, "This account is not one of the staff's."));
-  $("#stock-section").hidden = $("#orders-section").hidden = !staff;
-  if (staff) await Promise.all([loadStock(), loadOrders()]);
+  operator = me?.roles.includes("OPERATOR") ?? false;
+  for (const id of ["#stock-section", "#sales-section", "#orders-section"]) $(id).hidden = !staff;
+  $("#cluster-section").hidden = !operator;
+  if (!staff) { cells.clear(); return; }
+  await Promise.all([loadStock(), loadOrders(), loadSales(), operator && loadCluster()]);
 }
 
+let operator = false;
+
 setInterval(() => {
-  if (!document.hidden && cells.size) Promise.all([refreshStock(), loadOrders()]).catch(() => {}); // a missed update is made up by the next one
+  if (!document.hidden && cells.size) Promise.all([refreshStock(), loadOrders(), loadSales(), operator && loadCluster()]).catch(() => {}); // a missed update is made up by the next one
 }, 2000);
 start().catch((e) => toast(e.message, true));
