@@ -5,6 +5,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -114,7 +115,7 @@ func clusterOwnerFrozen(t *testing.T) {
 	late()
 	l.more(60)
 	l.verify()
-	f.stop()
+	l.recovered()
 }
 
 // The owner of the hot SKU is cut off from MongoDB: it must fall silent when its
@@ -146,7 +147,36 @@ func clusterCutOffFromMongo(t *testing.T) {
 	gap, why := l.gap()
 	t.Logf("longest wait: %s: %s", gap.Round(time.Millisecond), why)
 	l.verify()
-	f.stop()
+	l.recovered()
+}
+
+// The owner of the hot SKU is cut off from MongoDB while it has nothing to write,
+// so that nothing but its lease keeps it from answering: when another has taken
+// over and sold, what it has in memory is old. Nobody must be told so.
+func clusterReadsAfterTheLease(t *testing.T) {
+	f := startWiredFleet(t, 3)
+	l := newLoad(t, f.fleet, 100, 100_000)
+	l.start(8)
+	l.more(60)
+	l.stop()
+	owner := f.owner("sku", l.hot)
+	l.directly(owner, 4)() // it has the SKU in memory
+	f.toMongo[owner].cut()
+	f.ended(owner)
+	eventually(t, 4*lease, "another node owns the hot SKU", func() error {
+		if now := f.ownerID("sku", l.hot); now == "" || now == f.idOf(owner) {
+			return errors.New("it is still the same")
+		}
+		return nil
+	})
+	l.start(8)
+	l.more(60)
+	l.directly(owner, 16)()
+	l.more(20)
+	f.toMongo[owner].heal()
+	owner.failed(time.Minute, notAMember)
+	l.verify()
+	l.recovered()
 }
 
 // No other node reaches the owner of the hot SKU, though it reaches them and
@@ -165,7 +195,7 @@ func clusterCutOffOneWay(t *testing.T) {
 	gap, why := l.gap()
 	t.Logf("longest wait: %s: %s", gap.Round(time.Millisecond), why)
 	l.verify()
-	f.stop()
+	l.recovered()
 }
 
 // Two nodes do not reach each other, and both reach MongoDB: nobody could say
@@ -190,7 +220,7 @@ func clusterCutInTwo(t *testing.T) {
 	gap, why := l.gap()
 	t.Logf("longest wait: %s: %s", gap.Round(time.Millisecond), why)
 	l.verify()
-	f.stop()
+	l.recovered()
 }
 
 // refusedWithin is how soon a node whose lease has run out says so, on a busy machine.
@@ -242,7 +272,7 @@ func clusterSlowMongo(t *testing.T) {
 		t.Error("no shopper was told to come later: this shows little")
 	}
 	l.verify()
-	f.stop()
+	l.recovered()
 }
 
 // refusedInTime asks a node that cannot decide from many connections at once.

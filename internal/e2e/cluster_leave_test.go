@@ -79,7 +79,7 @@ func clusterDrain(t *testing.T) {
 	}
 	report(t, "drain of the hot SKU's owner", gaps)
 	l.verify()
-	f.stop()
+	l.recovered()
 }
 
 // One node becomes five and then two, under load.
@@ -103,5 +103,5 @@ func clusterScales(t *testing.T) {
 	gap, why := l.gap()
 	t.Logf("longest wait over all of it: %s: %s", gap.Round(time.Millisecond), why)
 	l.verify()
-	f.stop()
+	l.recovered()
 }

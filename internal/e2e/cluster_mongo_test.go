@@ -35,7 +35,7 @@ func clusterMongoKilled(t *testing.T) {
 	}
 	f.sameNodes()
 	l.verify()
-	f.stop()
+	l.recovered()
 }
 
 // The primary of a replica set of three steps down under load, and the next one
@@ -59,7 +59,7 @@ func clusterStepDown(t *testing.T) {
 	}
 	f.sameNodes()
 	l.verify()
-	f.stop()
+	l.recovered()
 }
 
 // sameNodes: every process is the one that was started.

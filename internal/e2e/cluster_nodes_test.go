@@ -284,8 +284,8 @@ func (f *fleet) settled() {
 	})
 }
 
-// owner is the node that owns an actor, as a gateway says.
-func (f *fleet) owner(kind, key string) *clusterNode {
+// ownerID is the member that owns an actor, as a gateway says.
+func (f *fleet) ownerID(kind, key string) string {
 	f.t.Helper()
 	ctx, cancel := context.WithTimeout(f.t.Context(), soon)
 	defer cancel()
@@ -296,18 +296,31 @@ func (f *fleet) owner(kind, key string) *clusterNode {
 	if err != nil {
 		f.t.Fatalf("actor %s %s: %v", kind, key, err)
 	}
-	for name, m := range f.members() {
-		if m.ID != data.Actor.Member {
-			continue
-		}
-		for _, n := range f.living() {
-			if n.name == name {
-				return n
-			}
+	return data.Actor.Member
+}
+
+// owner is the node that owns an actor.
+func (f *fleet) owner(kind, key string) *clusterNode {
+	f.t.Helper()
+	id := f.ownerID(kind, key)
+	for _, n := range f.living() {
+		if f.idOf(n) == id {
+			return n
 		}
 	}
-	f.t.Fatalf("%s %s is owned by %q, which is none of the nodes", kind, key, data.Actor.Member)
+	f.t.Fatalf("%s %s is owned by %q, which is none of the nodes", kind, key, id)
 	return nil
+}
+
+// idOf is the node's member, as the node has logged it.
+func (f *fleet) idOf(n *clusterNode) string {
+	f.t.Helper()
+	_, rest, ok := strings.Cut(n.stderr.String(), " member=")
+	if !ok {
+		f.t.Fatalf("%s does not say which member it is", n.name)
+	}
+	id, _, _ := strings.Cut(rest, " ")
+	return id
 }
 
 // other is a node that serves clients and is none of those.

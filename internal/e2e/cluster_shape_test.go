@@ -65,7 +65,7 @@ func clusterRolesAndCertificates(t *testing.T) {
 	gap, why := l.gap()
 	t.Logf("longest wait: %s: %s", gap.Round(time.Millisecond), why)
 	l.verify()
-	f.stop()
+	l.recovered()
 }
 
 // refuseStranger: a node with a certificate of another authority joins the
@@ -104,9 +104,9 @@ func clusterClocks(t *testing.T) {
 		t.Run(offset.String(), func(t *testing.T) {
 			f := newFleet(t, "")
 			f.flags = append(f.flags, "--hold-minutes="+strconv.FormatFloat(clockHold.Minutes(), 'f', -1, 64))
-			f.start("right", "--roles=gateway,publisher")
 			// All actors have one clock: that of the node which hosts them.
 			wrong := f.start("wrong", "--roles=actors", "--test-clock-offset="+offset.String())
+			f.start("right", "--roles=gateway,publisher")
 			f.settled()
 			l := newLoad(t, f, 50, 100_000)
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -151,8 +151,8 @@ func clusterClocks(t *testing.T) {
 	}
 }
 
-// firstWithClusters is the commit from which on a node can be one of many.
-const firstWithClusters = "b84861c"
+// earlierRelease is the first commit whose nodes live, drain and publish together.
+const earlierRelease = "44703fd"
 
 // earlier builds the program of an earlier commit.
 func earlier(t *testing.T, commit string) string {
@@ -186,7 +186,7 @@ func earlier(t *testing.T, commit string) string {
 // Nodes of an earlier release are replaced one by one by this one's, under load,
 // and then the other way round: one cluster, one journal, both ways.
 func clusterRollingUpgrade(t *testing.T) {
-	old := earlier(t, firstWithClusters)
+	old := earlier(t, earlierRelease)
 	f := newFleet(t, "")
 	f.flags = append(f.flags, drainFlag())
 	for i := range 3 {
@@ -226,7 +226,7 @@ func clusterRollingUpgrade(t *testing.T) {
 	gap, why := l.gap()
 	t.Logf("longest wait: %s: %s", gap.Round(time.Millisecond), why)
 	l.verify()
-	f.stop()
+	l.recovered()
 }
 
 // clusterAuthority signs nodes' certificates.

@@ -26,8 +26,9 @@ const lease = 3 * time.Second
 func scenarios() []scenario {
 	return []scenario{
 		{"OwnerKilled", false, clusterOwnerKilled},
-		{"RolesAndCertificates", false, clusterRolesAndCertificates},
 		{"OwnerFrozen", false, clusterOwnerFrozen},
+		{"ReadsAfterTheLease", false, clusterReadsAfterTheLease},
+		{"RolesAndCertificates", true, clusterRolesAndCertificates},
 		{"Drain", true, clusterDrain},
 		{"Scales", true, clusterScales},
 		{"CutOffFromMongo", true, clusterCutOffFromMongo},
@@ -79,5 +80,5 @@ func clusterOwnerKilled(t *testing.T) {
 	}
 	report(t, "SIGKILL of the hot SKU's owner", gaps)
 	l.verify()
-	f.stop()
+	l.recovered()
 }

@@ -42,6 +42,16 @@ func (l *load) verify() {
 	l.summarise()
 }
 
+// recovered ends all nodes and judges what a new one reads out of the journal.
+func (l *load) recovered() {
+	l.t.Helper()
+	l.f.stop()
+	l.f.start("afterwards")
+	l.f.settled()
+	l.verifyAt(l.f.urls()[0])
+	l.f.stop()
+}
+
 func (l *load) summarise() {
 	l.t.Helper()
 	counts, again := map[string]int{}, 0
