@@ -7,7 +7,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/vektah/gqlparser/v2"
 	"github.com/vektah/gqlparser/v2/ast"
+	"github.com/vektah/gqlparser/v2/formatter"
 	"google.golang.org/protobuf/proto"
 
 	"stampede/actors/entity"
@@ -189,21 +191,70 @@ func TestAccessKnowsEveryRootField(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows := map[string]bool{}
+	for _, missing := range withoutRow(s) {
+		t.Errorf("%s has no row in the table of who may do what", missing)
+	}
 	for _, c := range access {
 		name, _, _ := strings.Cut(c.field, " ")
-		rows[name] = true
 		if _, field, _ := strings.Cut(name, "."); !strings.Contains(c.document, field+" ") && !strings.Contains(c.document, field+"(") {
 			t.Errorf("the row of %s asks for something else: %s", name, c.document)
 		}
 	}
+}
+
+// withoutRow are the root fields, and the types of node, that the table lacks.
+func withoutRow(s *ast.Schema) []string {
+	rows := map[string]bool{}
+	for _, c := range access {
+		name, _, _ := strings.Cut(c.field, " ")
+		rows[name], rows[c.field] = true, true
+	}
+	var missing []string
 	for _, def := range rootTypes(s) {
 		for _, f := range def.Fields {
 			if name := def.Name + "." + f.Name; !rows[name] && !strings.HasPrefix(f.Name, "__") {
-				t.Errorf("%s has no row in the table of who may do what", name)
+				missing = append(missing, name)
 			}
 		}
 	}
+	for _, def := range s.GetPossibleTypes(s.Types["Node"]) {
+		if name := "Query.node " + strings.ToLower(def.Name); !rows[name] {
+			missing = append(missing, name)
+		}
+	}
+	return missing
+}
+
+// A field that comes without a row is found: a root field with an id or without,
+// a kind of node, and an id that a field below the root takes.
+func TestAccessFindsWhatIsNew(t *testing.T) {
+	for _, c := range []struct{ more, want string }{
+		{`extend type Query { invoice(id: ID!): Order @auth(role: CUSTOMER) }`, "Query.invoice"},
+		{`extend type Query { prices: [String!]! }`, "Query.prices"},
+		{`extend type Subscription { invoiceChanged(id: ID!): Order! @auth(role: CUSTOMER) }`, "Subscription.invoiceChanged"},
+		{`input GiftInput { orderId: ID! } extend type Mutation { giveAway(input: GiftInput!): OrderPayload! @auth(role: CUSTOMER) }`, "Mutation.giveAway"},
+		{`type Invoice implements Node { id: ID! }`, "Query.node invoice"},
+		{`extend type Order { gift(of: ID!): Order }`, "Order.gift"},
+		{`input OfInput { of: [ID!] } extend type User { gift(input: OfInput!): Order }`, "User.gift"},
+	} {
+		s, err := schema.Load()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err = gqlparser.LoadSchema(&ast.Source{Name: "now", Input: formatted(s)}, &ast.Source{Name: "new", Input: c.more})
+		if err != nil {
+			t.Fatalf("%s: %v", c.more, err)
+		}
+		if found := append(withoutRow(s), takesIDBelowTheRoot(s)...); !slices.Equal(found, []string{c.want}) {
+			t.Errorf("%s: found %v", c.more, found)
+		}
+	}
+}
+
+func formatted(s *ast.Schema) string {
+	var b strings.Builder
+	formatter.NewFormatter(&b).FormatSchema(s)
+	return b.String()
 }
 
 // forEveryone are the fields that show what their id names to anyone, because
@@ -281,23 +332,28 @@ func rootTypes(s *ast.Schema) []*ast.Definition {
 	return types
 }
 
-// Other fields that take an id, or lead from one object to another one's data,
-// are known by name.
+// Fields below the root that take an id are known by name: there are none.
 func TestAccessKnowsEveryFieldThatTakesAnID(t *testing.T) {
 	s, err := schema.Load()
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, field := range takesIDBelowTheRoot(s) {
+		t.Errorf("%s takes an id: it needs a row in the table of who may do what", field)
+	}
+}
+
+func takesIDBelowTheRoot(s *ast.Schema) []string {
+	var found []string
 	for _, def := range s.Types {
 		if def.Kind != ast.Object || slices.Contains(rootTypes(s), def) || strings.HasPrefix(def.Name, "__") {
 			continue
 		}
 		for _, f := range def.Fields {
-			for _, arg := range f.Arguments {
-				if arg.Type.Name() == "ID" {
-					t.Errorf("%s.%s takes an id: it needs a row in the table of who may do what", def.Name, f.Name)
-				}
+			if takesID(s, f) {
+				found = append(found, def.Name+"."+f.Name)
 			}
 		}
 	}
+	return found
 }

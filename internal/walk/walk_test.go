@@ -61,41 +61,64 @@ func TestWalk(t *testing.T) {
 
 func TestWalkSQLite(t *testing.T) {
 	t.Parallel()
-	through(t, howMany()/oneInStore, func(t *testing.T) persistence.Store {
-		store, err := sqlite.Open(t.Context(), t.TempDir())
-		if err != nil {
-			t.Fatal(err)
-		}
-		return store
-	})
+	through(t, howMany()/oneInStore, onSQLite)
+}
+
+func onSQLite(t *testing.T) persistence.Store {
+	store, err := sqlite.Open(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return store
 }
 
 func TestWalkMongo(t *testing.T) {
 	t.Parallel()
-	uri := testservers.Mongo(t)
-	through(t, howMany()/oneInStore, func(t *testing.T) persistence.Store {
-		store, err := mongo.Open(t.Context(), uri, fmt.Sprintf("walk%d", rand.Uint64()))
-		if err != nil {
-			t.Fatal(err)
+	through(t, howMany()/oneInStore, onMongo)
+}
+
+func onMongo(t *testing.T) persistence.Store {
+	store, err := mongo.Open(t.Context(), testservers.Mongo(t), fmt.Sprintf("walk%d", rand.Uint64()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return store
+}
+
+// openShopOver is a shop that closes its store at last.
+func openShopOver(t *testing.T, store persistence.Store) *shop {
+	t.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
 		}
-		return store
 	})
+	return openShop(t, store)
 }
 
 func through(t *testing.T, walks int, open func(*testing.T) persistence.Store) {
 	first := firstSeed(t)
 	for n := 0; n < walks; n += perShop {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
-			store := open(t)
-			t.Cleanup(func() {
-				if err := store.Close(); err != nil {
-					t.Error(err)
-				}
-			})
-			s := openShop(t, store)
+			s := openShopOver(t, open(t))
 			for i := n; i < min(n+perShop, walks); i++ {
 				Through(t, s, fmt.Sprintf("W%d", i), first+uint64(i), *steps)
 			}
+		})
+	}
+}
+
+// TestLastUnit is on the stores that nodes have; in memory it is in gateway.
+func TestLastUnit(t *testing.T) {
+	t.Parallel()
+	customers := 1000
+	if testing.Short() {
+		customers = 100
+	}
+	for name, open := range map[string]func(*testing.T) persistence.Store{"SQLite": onSQLite, "MongoDB": onMongo} {
+		t.Run(name, func(t *testing.T) {
+			s := openShopOver(t, open(t))
+			NewCrowd(t, s, nil, "LAST").LastUnit(customers, firstSeed(t))
+			NewCrowd(t, s, nil, "LIMIT").Limit(100)
 		})
 	}
 }
