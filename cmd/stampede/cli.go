@@ -48,6 +48,10 @@ type cli struct {
 	Events struct {
 		Replay eventsReplayCmd `cmd:"" help:"Publish events again, with the same ids, for a consumer that has lost them."`
 	} `cmd:"" help:"Look after the published events."`
+	Journal struct {
+		Show   journalShowCmd   `cmd:"" help:"Print the records of one actor as JSON lines. What it prints is as confidential as the store."`
+		Verify journalVerifyCmd `cmd:"" help:"Check every record: checksums, gaps, versions, places, and snapshots against what the records lead to."`
+	} `cmd:"" help:"Look at the journal in the store itself: in the data directory, while no node runs, or in MongoDB."`
 	Health  healthCmd `cmd:"" help:"Ask a node whether it is ready; exit status 1 if it is not."`
 	Secrets struct {
 		Init secretsInitCmd `cmd:"" help:"Make what the nodes of a new cluster share: certificate, signing key, the operator's password."`

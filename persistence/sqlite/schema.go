@@ -174,3 +174,6 @@ func migrate(c *conn, name, schema string) error {
 	}
 	return nil
 }
+
+// JournalFile is in every data directory that a store was opened in.
+const JournalFile = journalFile
