@@ -126,25 +126,13 @@ const (
 
 // Run loads the server until there is no next task or the context ends.
 func Run(ctx context.Context, o Options) (*Report, error) {
-	nodes := make([]target, 0, 1+len(o.Others))
-	for _, base := range append([]string{o.URL}, o.Others...) {
-		to, err := parseTarget(base)
-		if err != nil {
-			return nil, err
-		}
-		nodes = append(nodes, to)
+	nodes, err := o.targets()
+	if err != nil {
+		return nil, err
 	}
-	if o.Timeout == 0 {
-		o.Timeout = 10 * time.Second
-	}
-	if o.Patience == 0 {
-		o.Patience = time.Minute
-	}
+	o.setDefaults()
 	started := time.Now()
-	all := &collector{report: Report{
-		Latency: hdrhistogram.New(lowestMicros, highestMicros, digits),
-		Refused: map[string]int64{}, Failed: map[string]int64{}, Retries: map[string]int64{},
-	}}
+	all := newCollector()
 	var users sync.WaitGroup
 	for i := range o.Concurrency {
 		users.Go(func() {
