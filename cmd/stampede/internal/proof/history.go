@@ -64,6 +64,8 @@ type Event struct {
 	Quantity int
 	// Level is the stock after the event, where the event has it.
 	Level *shop.Level
+	// Facts are what a trade looks at; nil otherwise.
+	Facts *Facts
 }
 
 // The topics and event types that the proof reads.

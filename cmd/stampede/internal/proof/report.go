@@ -49,14 +49,18 @@ type report struct {
 
 // WriteJSON writes the verdict as one line of JSON.
 func (v *Verdict) WriteJSON(w io.Writer, s Speed) error {
-	return json.NewEncoder(w).Encode(report{
+	return json.NewEncoder(w).Encode(v.report(s))
+}
+
+func (v *Verdict) report(s Speed) report {
+	return report{
 		Units: v.Units, Shoppers: v.Shoppers, Accepted: v.Accepted, Refused: v.refused(), Oversold: v.Oversold, Lost: v.Lost,
 		Duplicates: v.Duplicates, EventsMissing: v.EventsMissing, Conserved: v.Conserved,
 		OrdersPerSecond: round(s.OrdersPerSecond), P50Ms: round(s.P50Ms), P99Ms: round(s.P99Ms), P999Ms: round(s.P999Ms), Crashes: v.Crashes,
 		LongestGapMs: round(s.LongestGapMs), Nodes: v.Nodes, Drained: v.Drained,
 		RefusedByReason: v.Refused, Unanswered: v.Unanswered, Unsold: v.Unsold, EventsSeen: v.EventsSeen, EventsRepeated: v.EventsRepeated,
 		Holds: v.Holds(), Violations: append([]string{}, v.Violations...),
-	})
+	}
 }
 
 // WriteTable writes the verdict for people.
@@ -88,6 +92,11 @@ func (v *Verdict) WriteTable(w io.Writer, s Speed) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
+	return v.writeEnd(w)
+}
+
+// writeEnd writes whether the proof holds, and why not.
+func (v *Verdict) writeEnd(w io.Writer) error {
 	if v.Holds() {
 		_, err := fmt.Fprintln(w, "\nThe proof holds.")
 		return err
