@@ -28,7 +28,7 @@ import (
 // of it.
 type demoCmd struct {
 	Units       int  `default:"500" placeholder:"N" group:"The sale" help:"Units that are sold, spread evenly over the SKUs."`
-	Shoppers    int  `default:"5000" placeholder:"N" group:"The sale" help:"Shoppers, each of whom wants one unit."`
+	Shoppers    int  `default:"5000" placeholder:"N" group:"The sale" help:"Shoppers, each of whom wants one unit; with --pay and several SKUs some want more, and several."`
 	Concurrency int  `default:"128" placeholder:"N" group:"The sale" help:"Shoppers who are in the shop at the same time, each on a connection of its own."`
 	SKUs        int  `name:"skus" default:"1" placeholder:"N" group:"The sale" help:"SKUs that the units are of."`
 	Crash       bool `group:"The sale" help:"Kill the server with SIGKILL half way through the sale, start it again and go on."`
@@ -40,6 +40,7 @@ type demoCmd struct {
 	KafkaReplication int       `default:"1" placeholder:"N" group:"The server" help:"Replicas of the topics, where they are made."`
 	EventsFormat     string    `default:"json" placeholder:"FORMAT" group:"The server" help:"How events are encoded: json or protobuf."`
 	nodesFlags       `embed:""`
+	tradeFlags       `embed:""`
 }
 
 // Bounds of a demo.
@@ -51,7 +52,6 @@ const (
 
 	serverStartTimeout = 60 * time.Second
 	serverStopTimeout  = 30 * time.Second
-	demoHoldMinutes    = 60 // no hold may end before the proof has looked
 )
 
 // Validate lists everything that is wrong with the configuration.
@@ -72,6 +72,7 @@ func (c *demoCmd) Validate() faults {
 	broker := brokerFlags{Kafka: c.Kafka, KafkaListen: "127.0.0.1:0", KafkaReplication: c.KafkaReplication, EventsFormat: c.EventsFormat}
 	broker.validate(&wrong)
 	c.nodesFlags.validate(&wrong, c.Crash)
+	c.tradeFlags.validate(&wrong, c.SKUs)
 	return wrong
 }
 
@@ -110,15 +111,20 @@ func (c *demoCmd) Run(ctx context.Context, std streams) error {
 var errInterrupted = errors.New("interrupted before the proof")
 
 // sell runs the sale and looks at what came of it.
-func (c *demoCmd) sell(ctx context.Context, s demoHost, std streams) (*proof.Verdict, proof.Speed, error) {
+func (c *demoCmd) sell(ctx context.Context, s demoHost, std streams) (verdict, proof.Speed, error) {
 	var none proof.Speed
 	if err := s.start(ctx); err != nil {
 		return nil, none, err
 	}
-	one, err := s.newSale(ctx)
+	config, err := s.config(ctx)
 	if err != nil {
 		return nil, none, err
 	}
+	if c.trades() {
+		return c.trade(ctx, s, config, std)
+	}
+	one := sale.New(config)
+	s.watches(one)
 	if err := one.Prepare(ctx); err != nil {
 		return nil, none, err
 	}
@@ -145,7 +151,7 @@ func speedOf(r *load.Report) proof.Speed {
 }
 
 // watch runs the sale and shows how far it is.
-func (c *demoCmd) watch(ctx context.Context, one *sale.Sale, std streams) (*load.Report, error) {
+func (c *demoCmd) watch(ctx context.Context, one runnable, std streams) (*load.Report, error) {
 	shown := newProgress(std.err, "shoppers served", "orders", c.Shoppers)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -159,7 +165,7 @@ func (c *demoCmd) watch(ctx context.Context, one *sale.Sale, std streams) (*load
 }
 
 // report prints the verdict; one that does not hold is an error.
-func report(std streams, v *proof.Verdict, s proof.Speed) error {
+func report(std streams, v verdict, s proof.Speed) error {
 	fmt.Fprintln(std.out)
 	if err := v.WriteTable(std.out, s); err != nil {
 		return err
@@ -231,7 +237,7 @@ func (s *demoServer) args() []string {
 		"serve", "--stop-with-parent", "--data-dir=" + filepath.Join(s.directory, "data"), "--signing-keys=" + s.keys(),
 		"--listen=127.0.0.1:" + s.ports[0], "--admin-listen=127.0.0.1:" + s.ports[1], "--kafka-listen=127.0.0.1:" + s.ports[2],
 		"--bootstrap-admin=" + demoAdmin, "--node-name=demo", "--log-level=warn", "--log-format=text", "--payments=simulator",
-		fmt.Sprintf("--hold-minutes=%d", demoHoldMinutes), fmt.Sprintf("--kafka-replication=%d", s.demo.KafkaReplication),
+		fmt.Sprintf("--hold-minutes=%v", s.demo.holdFor().Minutes()), fmt.Sprintf("--kafka-replication=%d", s.demo.KafkaReplication),
 		"--kafka=" + strings.Join(s.demo.Kafka, ","), "--mongo-database=" + s.database(), "--events-format=" + s.demo.EventsFormat,
 	}
 }
@@ -240,25 +246,28 @@ func (s *demoServer) keys() string { return filepath.Join(s.directory, "keys") }
 
 func (s *demoServer) database() string { return s.demo.database(s.run) }
 
-// newSale logs in as the operator and returns a sale at this server.
-func (s *demoServer) newSale(ctx context.Context) (*sale.Sale, error) {
+// config logs in as the operator and says how to sell at this server.
+func (s *demoServer) config(ctx context.Context) (sale.Config, error) {
+	var none sale.Config
 	staff := shop.NewClient(s.url(), "")
 	token, err := staff.LogIn(ctx, demoAdmin, s.password)
 	if err != nil {
-		return nil, err
+		return none, err
 	}
 	staff.Token = token
 	sign, err := signer(s.keys())
 	if err != nil {
-		return nil, err
+		return none, err
 	}
 	config := s.demo.saleConfig(s.run, staff, sign)
 	config.URL = s.url()
 	if s.demo.Crash {
 		config.Steps = []func() error{func() error { return s.crash(ctx) }}
 	}
-	return sale.New(config), nil
+	return config, nil
 }
+
+func (s *demoServer) watches(underWay) {}
 
 // crash kills the server in mid-sale and starts it again.
 func (s *demoServer) crash(ctx context.Context) error {

@@ -53,7 +53,7 @@ type demoNodes struct {
 	backing *backing
 	fleet   *fleet
 	staff   *shop.Client
-	sale    *sale.Sale
+	sale    underWay
 	killed  int
 	drained int
 }
@@ -69,7 +69,7 @@ func (d *demoNodes) start(ctx context.Context) error {
 	d.fleet, err = startFleet(ctx, fleetConfig{
 		nodes: d.demo.Nodes, directory: d.directory, mongo: d.backing.mongo, database: d.database(), kafka: d.backing.kafka, admin: demoAdmin,
 		more: []string{
-			"--payments=simulator", fmt.Sprintf("--hold-minutes=%d", demoHoldMinutes),
+			"--payments=simulator", fmt.Sprintf("--hold-minutes=%v", d.demo.holdFor().Minutes()),
 			fmt.Sprintf("--kafka-replication=%d", d.demo.KafkaReplication), "--events-format=" + d.demo.EventsFormat,
 		},
 	})
@@ -88,19 +88,20 @@ func (d *demoNodes) database() string { return d.demo.database(d.run) }
 
 func (d *demoNodes) kafka() []string { return d.backing.kafka }
 
-// newSale logs in as the operator and returns a sale at all nodes.
-func (d *demoNodes) newSale(ctx context.Context) (*sale.Sale, error) {
+// config logs in as the operator and says how to sell at all nodes.
+func (d *demoNodes) config(ctx context.Context) (sale.Config, error) {
+	var none sale.Config
 	password, err := d.fleet.secrets.ReadPassword()
 	if err != nil {
-		return nil, err
+		return none, err
 	}
 	d.staff = shop.NewClient(d.fleet.nodes[0].URL, "")
 	if d.staff.Token, err = d.staff.LogIn(ctx, demoAdmin, password); err != nil {
-		return nil, err
+		return none, err
 	}
 	sign, err := signer(d.fleet.secrets.SigningKeys)
 	if err != nil {
-		return nil, err
+		return none, err
 	}
 	config := d.demo.saleConfig(d.run, d.staff, sign)
 	config.URL = d.fleet.nodes[0].URL
@@ -113,9 +114,10 @@ func (d *demoNodes) newSale(ctx context.Context) (*sale.Sale, error) {
 	for range d.demo.Drain {
 		config.Steps = append(config.Steps, func() error { return d.drain(ctx) })
 	}
-	d.sale = sale.New(config)
-	return d.sale, nil
+	return config, nil
 }
+
+func (d *demoNodes) watches(one underWay) { d.sale = one }
 
 // kill ends the node that hurts most as a power cut would.
 func (d *demoNodes) kill(ctx context.Context) error {
@@ -231,7 +233,10 @@ func (d *demoNodes) discard() error {
 // demoHost is where the sale is held: one server, or several nodes.
 type demoHost interface {
 	start(ctx context.Context) error
-	newSale(ctx context.Context) (*sale.Sale, error)
+	// config says how to sell there, what happens meanwhile included.
+	config(ctx context.Context) (sale.Config, error)
+	// watches is told of the sale before it begins.
+	watches(one underWay)
 	kafka() []string
 	// count notes how many servers there were and what became of them.
 	count(h *proof.History)
@@ -241,6 +246,12 @@ type demoHost interface {
 	kept() string
 	// discard removes the data that no run is to leave behind.
 	discard() error
+}
+
+// underWay is a sale as those who do something to its servers see it.
+type underWay interface {
+	SKUs() []string
+	Answered() int
 }
 
 // saleConfig is what all demos sell; where is left out.

@@ -28,14 +28,8 @@ const eventsPatience = 30 * time.Second
 func (s *Sale) ReadEvents(ctx context.Context, brokers []string) error {
 	waiting := s.expectedEvents()
 	topics := []string{proof.OrdersTopic, proof.StockTopic}
-	reader := kafka.NewReader(kafka.ReaderConfig{
-		Brokers: brokers, GroupID: "stampede-demo-" + s.config.Run, GroupTopics: topics, StartOffset: kafka.FirstOffset,
-		MinBytes: 1, MaxBytes: 8 << 20, MaxWait: 250 * time.Millisecond, QueueCapacity: 1000,
-		ReadBackoffMin: 20 * time.Millisecond, ReadBackoffMax: 250 * time.Millisecond,
-		JoinGroupBackoff: 250 * time.Millisecond, CommitInterval: time.Second,
-	})
-	defer func() { _ = reader.Close() }() // what it still has to say comes after the proof
-	c := consumer{reader: reader, brokers: brokers, topics: topics, positions: map[partition]int64{}}
+	c := newConsumer(brokers, "stampede-demo-"+s.config.Run, topics)
+	defer c.close()
 
 	patient, cancel := context.WithTimeout(ctx, eventsPatience)
 	defer cancel()
@@ -99,7 +93,21 @@ type consumer struct {
 	topics  []string
 	// positions are the offsets that come next.
 	positions map[partition]int64
+	decode    func(kafka.Message) (proof.Event, error)
 }
+
+func newConsumer(brokers []string, group string, topics []string) *consumer {
+	reader := kafka.NewReader(kafka.ReaderConfig{
+		Brokers: brokers, GroupID: group, GroupTopics: topics, StartOffset: kafka.FirstOffset,
+		MinBytes: 1, MaxBytes: 8 << 20, MaxWait: 250 * time.Millisecond, QueueCapacity: 1000,
+		ReadBackoffMin: 20 * time.Millisecond, ReadBackoffMax: 250 * time.Millisecond,
+		JoinGroupBackoff: 250 * time.Millisecond, CommitInterval: time.Second,
+	})
+	return &consumer{reader: reader, brokers: brokers, topics: topics, positions: map[partition]int64{}, decode: decodeEvent}
+}
+
+// close ends the group. What it still has to say comes after the proof.
+func (c *consumer) close() { _ = c.reader.Close() }
 
 // read hands over events until take says enough.
 func (c *consumer) read(ctx context.Context, take func(proof.Event) bool) error {
@@ -145,7 +153,7 @@ func (c *consumer) next(ctx context.Context) (*proof.Event, error) {
 		return nil, nil //nolint:nilnil // nothing new is no error
 	}
 	c.positions[where] = message.Offset + 1
-	event, err := decodeEvent(message)
+	event, err := c.decode(message)
 	if err != nil {
 		return nil, fmt.Errorf("%s partition %d offset %d: %w", message.Topic, message.Partition, message.Offset, err)
 	}
@@ -194,6 +202,15 @@ func (c *consumer) behind(ends map[partition]int64) bool {
 
 // decodeEvent reads a CloudEvent in binary mode.
 func decodeEvent(m kafka.Message) (proof.Event, error) {
+	e, format, err := decodeHeaders(m)
+	if err != nil || e.Topic != proof.StockTopic {
+		return e, err
+	}
+	return e, decodeStock(&e, format, m.Value)
+}
+
+// decodeHeaders reads all but the data, and says how that is encoded.
+func decodeHeaders(m kafka.Message) (proof.Event, string, error) {
 	e := proof.Event{Topic: m.Topic, Key: string(m.Key)}
 	format := ""
 	for _, h := range m.Headers {
@@ -205,7 +222,7 @@ func decodeEvent(m kafka.Message) (proof.Event, error) {
 		case "ce_sequence":
 			n, err := strconv.ParseInt(string(h.Value), 10, 64)
 			if err != nil {
-				return e, fmt.Errorf("ce_sequence: %w", err)
+				return e, format, fmt.Errorf("ce_sequence: %w", err)
 			}
 			e.Sequence = n
 		case "content-type":
@@ -213,12 +230,9 @@ func decodeEvent(m kafka.Message) (proof.Event, error) {
 		}
 	}
 	if e.ID == "" || e.Type == "" || e.Sequence < 1 {
-		return e, fmt.Errorf("an event without ce_id, ce_type or ce_sequence: %v", m.Headers)
+		return e, format, fmt.Errorf("an event without ce_id, ce_type or ce_sequence: %v", m.Headers)
 	}
-	if e.Topic != proof.StockTopic {
-		return e, nil
-	}
-	return e, decodeStock(&e, format, m.Value)
+	return e, format, nil
 }
 
 // stockData is what the events of the stock topic have in common.
