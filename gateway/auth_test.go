@@ -57,6 +57,7 @@ var access = []struct {
 	{"Query.orders", `{ it: orders { edges { node { id } } } }`, mustLogIn, isForbidden, isForbidden, gets, gets, mustLogIn},
 	{"Subscription.stockChanged", `subscription { it: stockChanged(skus: ["INACTIVE"]) { sku } }`, nothing, nothing, nothing, gets, gets, mustLogIn},
 	{"Subscription.saleChanged", `subscription { it: saleChanged(id: "` + aSale + `") { id } }`, gets, gets, gets, gets, gets, mustLogIn},
+	{"Subscription.ticketChanged", `subscription { it: ticketChanged(id: "` + ticketOfAlice + `") { id } }`, mustLogIn, gets, nothing, nothing, nothing, mustLogIn},
 	{"Subscription.orderChanged", `subscription { it: orderChanged(id: "` + anOrder + `") { id customer { id email } } }`, mustLogIn, gets, nothing, gets, gets, mustLogIn},
 	{"Mutation.registerUser", `mutation { it: registerUser(input: {email: "a@b.test", password: "12345678"}) { userErrors { code } } }`, done, done, done, done, done, done},
 	{"Mutation.logIn", `mutation { it: logIn(input: {email: "a@b.test", password: "12345678"}) { userErrors { code } } }`, done, done, done, done, done, done},

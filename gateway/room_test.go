@@ -10,6 +10,7 @@ import (
 	"stampede/actors/entity"
 	"stampede/proto/gen/commonpb"
 	"stampede/proto/gen/orderpb"
+	"stampede/proto/gen/salepb"
 	"stampede/proto/gen/skupb"
 )
 
@@ -52,6 +53,8 @@ func version(reply proto.Message) int64 {
 		return m.GetLevel().GetVersion()
 	case *orderpb.OrderReply:
 		return m.GetOrder().GetVersion()
+	case *salepb.SaleReply:
+		return m.GetEventVersion()
 	}
 	return 0
 }
@@ -71,6 +74,8 @@ func (r *room) Call(ctx context.Context, to entity.Address, cmd proto.Message) (
 		switch {
 		case reply == nil && to.Kind == "sku":
 			return &skupb.StockReply{Refusal: &commonpb.Refusal{Reason: commonpb.Reason_REASON_NOT_FOUND}}, nil
+		case reply == nil && to.Kind == "sale":
+			return &salepb.SaleReply{Refusal: &commonpb.Refusal{Reason: commonpb.Reason_REASON_NOT_FOUND}}, nil
 		case reply == nil:
 			return &orderpb.OrderReply{Refusal: &commonpb.Refusal{Reason: commonpb.Reason_REASON_NOT_FOUND}}, nil
 		case !watches || over || version(reply) > int64(w.AfterVersion):
@@ -88,4 +93,14 @@ func (r *room) Call(ctx context.Context, to entity.Address, cmd proto.Message) (
 		}
 		r.mu.Lock()
 	}
+}
+
+// sale is the sale that is there, its version one higher, joined by so many.
+func (r *room) sale(joined int64) *salepb.SaleReply {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	next := proto.CloneOf(r.replies[aSale].(*salepb.SaleReply))
+	next.EventVersion++
+	next.Sale.Schedule.Joined = joined
+	return next
 }

@@ -111,6 +111,7 @@ type SubscriptionResolver interface {
 	StockChanged(ctx context.Context, skus []string, maxPerSecond *int32) (<-chan *StockLevel, error)
 	SaleChanged(ctx context.Context, id string) (<-chan *Sale, error)
 	OrderChanged(ctx context.Context, id string, afterVersion *int32) (<-chan *Order, error)
+	TicketChanged(ctx context.Context, id string) (<-chan *Ticket, error)
 }
 type UserResolver interface {
 	Orders(ctx context.Context, obj *User, first *int32, after *string, state *OrderState) (*OrderConnection, error)
@@ -543,13 +544,14 @@ extend type Mutation {
   joinSale(input: JoinSaleInput!): TicketPayload! @auth(role: CUSTOMER)
 }
 `, BuiltIn: false},
-	{Name: "../schema/subscriptions.graphql", Input: `# What changes, pushed. A SKU that no product has is left out; of an order that is not there, or is somebody else's, nothing comes.
+	{Name: "../schema/subscriptions.graphql", Input: `# What changes, pushed. A SKU that no product has is left out; of an order or a ticket that is not there, or is somebody else's, nothing comes.
 
 "Over graphql-transport-ws at /graphql, and over server-sent events. The first message is the present state; then changes, conflated to the newest."
 type Subscription {
   stockChanged(skus: [String!]!, maxPerSecond: Int = 4): StockLevel!
   saleChanged(id: ID!): Sale!
   orderChanged(id: ID!, afterVersion: Int): Order! @auth(role: CUSTOMER)
+  ticketChanged(id: ID!): Ticket! @auth(role: CUSTOMER)
 }
 `, BuiltIn: false},
 }
@@ -1948,6 +1950,20 @@ func (ec *executionContext) field_Subscription_stockChanged_args(ctx context.Con
 		return nil, err
 	}
 	args["maxPerSecond"] = arg1
+	return args, nil
+}
+
+func (ec *executionContext) field_Subscription_ticketChanged_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "id",
+		func(ctx context.Context, v any) (string, error) {
+			return ec.unmarshalNID2string(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["id"] = arg0
 	return args, nil
 }
 
@@ -8697,6 +8713,68 @@ func (ec *executionContext) fieldContext_Subscription_orderChanged(ctx context.C
 	return fc, nil
 }
 
+func (ec *executionContext) _Subscription_ticketChanged(ctx context.Context, field graphql.CollectedField) (ret func(ctx context.Context) graphql.Marshaler) {
+	return graphql.ResolveFieldStream(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Subscription_ticketChanged(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Subscription().TicketChanged(ctx, fc.Args["id"].(string))
+		},
+		func(ctx context.Context, next graphql.Resolver) graphql.Resolver {
+			directive0 := next
+
+			directive1 := func(ctx context.Context) (any, error) {
+				role, err := ec.unmarshalNRole2stampedeᚋgatewayᚋgraphᚐRole(ctx, "CUSTOMER")
+				if err != nil {
+					var zeroVal *Ticket
+					return zeroVal, err
+				}
+				if ec.Directives.Auth == nil {
+					var zeroVal *Ticket
+					return zeroVal, errors.New("directive auth is not implemented")
+				}
+				return ec.Directives.Auth(ctx, nil, directive0, role)
+			}
+
+			next = directive1
+			return next
+		},
+		func(ctx context.Context, selections ast.SelectionSet, v *Ticket) graphql.Marshaler {
+			return ec.marshalNTicket2ᚖstampedeᚋgatewayᚋgraphᚐTicket(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Subscription_ticketChanged(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Subscription",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Ticket(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Subscription_ticketChanged_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _Ticket_id(ctx context.Context, field graphql.CollectedField, obj *Ticket) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -14289,6 +14367,8 @@ func (ec *executionContext) _Subscription(ctx context.Context, sel ast.Selection
 		return ec._Subscription_saleChanged(ctx, fields[0])
 	case "orderChanged":
 		return ec._Subscription_orderChanged(ctx, fields[0])
+	case "ticketChanged":
+		return ec._Subscription_ticketChanged(ctx, fields[0])
 	default:
 		panic("unknown field " + strconv.Quote(fields[0].Name))
 	}
@@ -15837,6 +15917,14 @@ func (ec *executionContext) marshalNString2ᚕstringᚄ(ctx context.Context, sel
 	}
 
 	return ret
+}
+
+func (ec *executionContext) marshalNTicket2ᚖstampedeᚋgatewayᚋgraphᚐTicket(ctx context.Context, sel ast.SelectionSet, v *Ticket) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "Ticket!")
+		return graphql.Null
+	}
+	return ec._Ticket(ctx, sel, v)
 }
 
 func (ec *executionContext) marshalNTicketPayload2ᚖstampedeᚋgatewayᚋgraphᚐTicketPayload(ctx context.Context, sel ast.SelectionSet, v *TicketPayload) graphql.Marshaler {

@@ -127,17 +127,17 @@ func (e *eventStream) stream(ctx context.Context, begun *started) {
 			e.send("complete", nil)
 			return
 		}
-		if !e.wait(taken.Wait, beat.C, expired) {
+		if !e.wait(taken.Wait, taken.Again, beat.C, expired) {
 			return
 		}
 	}
 }
 
 // wait waits for something to take; false: the stream is over.
-func (e *eventStream) wait(pace time.Duration, beat, expired <-chan time.Time) bool {
+func (e *eventStream) wait(pace, again time.Duration, beat, expired <-chan time.Time) bool {
 	later := make(<-chan time.Time)
-	if pace > 0 {
-		timer := time.NewTimer(pace)
+	if d := max(pace, again); d > 0 { // at most one of the two is set
+		timer := time.NewTimer(d)
 		defer timer.Stop()
 		later = timer.C
 	}

@@ -170,7 +170,7 @@ func (t *task) pump() {
 			}
 			return
 		}
-		if t.rests(taken.Wait) {
+		if t.rests(taken.Wait, taken.Again) {
 			return
 		}
 	}
@@ -185,9 +185,9 @@ func (t *task) send(state *live.State) bool {
 	return t.s.write(append(t.s.h.event(ctx, b, t.begun, state), '}'))
 }
 
-// rests ends the pump unless it was notified meanwhile; after the wait, if
-// there is one, it goes on.
-func (t *task) rests(wait time.Duration) bool {
+// rests ends the pump unless it was notified meanwhile; after the wait, or when
+// there is something again, if either is so, it goes on.
+func (t *task) rests(wait, again time.Duration) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.again && wait == 0 {
@@ -195,7 +195,7 @@ func (t *task) rests(wait time.Duration) bool {
 		return false
 	}
 	t.pumping, t.again = false, false
-	if wait > 0 && !t.stopped {
+	if wait = max(wait, again); wait > 0 && !t.stopped { // at most one of the two is set
 		if t.timer == nil {
 			t.timer = time.AfterFunc(wait, t.notify)
 		} else {

@@ -76,6 +76,9 @@ func (h *Handler) event(ctx context.Context, b []byte, s *started, state *live.S
 		defer cancel()
 		return appendResponse(b, h.Engine.Event(ctx, s.op, s.source.Value(state.Reply)))
 	}
+	if s.source.Own {
+		return append(append(append(b, `{"data":`...), s.op.WriteEvent(s.source.Value(state.Reply))...), '}')
+	}
 	data := state.Text(way, func() []byte { return s.op.WriteEvent(s.source.Value(state.Reply)) })
 	b = append(b, `{"data":`...)
 	b = append(b, data...)

@@ -409,3 +409,49 @@ func TestTextIsShared(t *testing.T) {
 		t.Errorf("made %d times", made)
 	}
 }
+
+// A state that says something else after a while is taken again then, without
+// anything being asked; one that changes nothing for its reader is passed over.
+func TestAgain(t *testing.T) {
+	scene(t, live.Limits{}, func(t *testing.T, a *actors, h *live.Hub) {
+		a.to("A", 1)
+		s := source(1, "A")
+		s.Again = func(proto.Message) time.Duration { return 10 * time.Second }
+		s.Key = func(reply proto.Message) any { return reply.(*commonpb.Money).MinorUnits / 10 }
+		sub, err := h.Subscribe(s, func() {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer sub.Close()
+		synctest.Wait()
+		wants := func(when string, version uint64, again time.Duration) {
+			t.Helper()
+			synctest.Wait()
+			taken := sub.Take(time.Now())
+			if version > 0 {
+				if taken.State == nil || taken.State.Version != version {
+					t.Fatalf("%s: took %+v, want version %d", when, taken, version)
+				}
+				taken = sub.Take(time.Now())
+			}
+			if taken.State != nil || taken.Wait != 0 || taken.Done || taken.Again != again {
+				t.Fatalf("%s: then %+v, want it again in %v", when, taken, again)
+			}
+		}
+		wants("at first", 1, 10*time.Second)
+		time.Sleep(4 * time.Second)
+		a.to("A", 2)
+		wants("a change of nothing", 0, 6*time.Second)
+		time.Sleep(6 * time.Second)
+		_, before, _ := a.counts()
+		wants("again", 2, 10*time.Second)
+		if _, after, _ := a.counts(); after != before {
+			t.Error("the actor was asked")
+		}
+		time.Sleep(3 * time.Second)
+		a.to("A", 20)
+		wants("a change", 20, 10*time.Second)
+		time.Sleep(25 * time.Second)
+		wants("late", 20, 10*time.Second)
+	})
+}

@@ -21,8 +21,15 @@ type Source struct {
 	// more comes of that actor, unless Later says that it may be allowed to later.
 	Allowed func(reply proto.Message) bool
 	Later   bool
-	// Value is what an answer's field resolves to. It does not depend on the subscriber.
+	// Value is what an answer's field resolves to. It does not depend on the
+	// subscriber unless it is their Own.
 	Value func(reply proto.Message) any
+	Own   bool
+	// Again, if set, is how long a state that was taken says the same: then it is
+	// taken again though nothing has changed; 0: until it changes. Key, if set, is
+	// comparable: a state with the key of the one before is passed over until then.
+	Again func(reply proto.Message) time.Duration
+	Key   func(reply proto.Message) any
 }
 
 // Subscription is one subscriber's. It holds no state: only which one it took
@@ -47,7 +54,9 @@ type feed struct {
 	topic *topic
 	at    int // place among the topic's feeds
 	sent  uint64
-	begun bool // something was sent
+	begun bool      // something was sent
+	key   any       // of what was sent
+	again time.Time // when the state is to be sent once more; zero: never
 	ready bool
 	ended bool
 }
@@ -85,12 +94,15 @@ func (s *Subscription) Close() {
 	}
 }
 
-// Taken is what Take came to. At most one of State, Wait and Done is set; none:
-// notify will be called.
+// Taken is what Take came to. At most one of State, Wait, Again and Done is set;
+// none: notify will be called.
 type Taken struct {
 	State *State
-	// Wait is how long it is until there may be something to take.
+	// Wait is how long it is until there may be something to take, and nothing is before.
 	Wait time.Duration
+	// Again is how long it is until there is something to take, unless notify is
+	// called before.
+	Again time.Duration
 	// Done: nothing more will come, because of Err if it is set.
 	Done bool
 	Err  error
@@ -100,6 +112,7 @@ type Taken struct {
 func (s *Subscription) Take(now time.Time) Taken {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.repeat(now)
 	early := now.Before(s.next)
 	waits := false
 	for i := 0; i < len(s.ready); {
@@ -121,7 +134,35 @@ func (s *Subscription) Take(now time.Time) Taken {
 	case waits:
 		return Taken{Wait: s.next.Sub(now)}
 	}
-	return Taken{}
+	return Taken{Again: s.untilAgain(now)}
+}
+
+// repeat makes those feeds ready whose state is to be taken again.
+func (s *Subscription) repeat(now time.Time) {
+	if s.source.Again == nil {
+		return
+	}
+	for i := range s.feeds {
+		if f := &s.feeds[i]; !f.again.IsZero() && !now.Before(f.again) && !f.ready && !f.ended && !s.closed {
+			f.ready = true
+			s.ready = append(s.ready, f)
+		}
+	}
+}
+
+func (s *Subscription) untilAgain(now time.Time) time.Duration {
+	least := time.Duration(0)
+	if s.source.Again == nil {
+		return least
+	}
+	for i := range s.feeds {
+		if f := &s.feeds[i]; !f.again.IsZero() && !f.ended {
+			if d := max(f.again.Sub(now), time.Millisecond); least == 0 || d < least {
+				least = d
+			}
+		}
+	}
+	return least
 }
 
 // take is the feed's newest state if it is news and may be seen.
@@ -131,17 +172,32 @@ func (s *Subscription) take(f *feed, now time.Time) *State {
 		return nil
 	}
 	if !s.source.Allowed(state.Reply) {
+		f.again = time.Time{}
 		if !s.source.Later {
 			s.over(f, nil)
 		}
 		return nil
 	}
-	if state.Version <= f.sent {
+	due := !f.again.IsZero() && !now.Before(f.again)
+	if state.Version <= f.sent && !due {
 		return nil
 	}
-	f.sent, f.begun = state.Version, true
 	if s.source.PerSecond > 0 {
 		s.next = now.Add(time.Second / time.Duration(s.source.PerSecond))
+	}
+	same := f.begun && !due && s.source.Key != nil && s.source.Key(state.Reply) == f.key
+	f.sent, f.begun = max(f.sent, state.Version), true
+	if same {
+		return nil
+	}
+	if s.source.Key != nil {
+		f.key = s.source.Key(state.Reply)
+	}
+	if s.source.Again != nil {
+		f.again = time.Time{}
+		if d := s.source.Again(state.Reply); d > 0 {
+			f.again = now.Add(d)
+		}
 	}
 	return state
 }

@@ -84,7 +84,7 @@ func (r *queryResolver) Ticket(ctx context.Context, id string) (*graph.Ticket, e
 		return nil, err
 	}
 	if !waiting.IsTicket(id) {
-		return nil, fault.InvalidField("must be a ticket's id as joinSale gave it", "id")
+		return nil, fault.InvalidField(wantTicket, "id")
 	}
 	saleID, number, ok := r.signer.OpenTicket(id, v.ID)
 	if !ok {

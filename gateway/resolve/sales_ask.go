@@ -25,6 +25,8 @@ const (
 	maxSalesListed = 100
 	// A ticket is asked for again after a tenth of what it waits, within these.
 	leastPollMs, mostPollMs = 1_000, 30_000
+
+	wantTicket = "must be a ticket's id as joinSale gave it"
 )
 
 // sale asks the sale itself; nil when there is none.

@@ -6,11 +6,14 @@ package resolve
 import (
 	"context"
 	"slices"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
+	"stampede/actors/sale"
 	"stampede/gateway/fault"
 	"stampede/gateway/live"
+	"stampede/gateway/waiting"
 	"stampede/proto/gen/commonpb"
 	"stampede/proto/gen/orderpb"
 	"stampede/proto/gen/salepb"
@@ -65,11 +68,11 @@ func stockSource(ctx context.Context, skus []string, maxPerSecond *int32) (*live
 // saleKind is told of everybody who joins too: how many wait is what many look at.
 func saleKind() *live.Kind {
 	return &live.Kind{Name: kindSale, Get: &salepb.Get{}, Version: func(reply proto.Message) uint64 {
-		sale, _ := reply.(*salepb.SaleReply)
-		if sale.GetSale() == nil {
+		of, _ := reply.(*salepb.SaleReply)
+		if of.GetSale() == nil {
 			return 0
 		}
-		return uint64(max(sale.GetEventVersion(), 0))
+		return uint64(max(of.GetEventVersion(), 0))
 	}}
 }
 
@@ -88,6 +91,61 @@ func (r *Resolver) saleSource(ctx context.Context, id string) (*live.Source, err
 		Kind: saleKind(), IDs: []string{id}, PerSecond: maxSaleStatesPerSecond,
 		Allowed: func(proto.Message) bool { return true },
 		Value:   func(reply proto.Message) any { return r.saleOf(reply.(*salepb.SaleReply).Sale) },
+	}, nil
+}
+
+const (
+	// maxTicketStatesPerSecond is how often a customer hears of one ticket at most.
+	maxTicketStatesPerSecond = 1
+	// leastTicketWait is the least time until a ticket is looked at again by itself.
+	leastTicketWait = 100 * time.Millisecond
+)
+
+// admitting is all of a schedule that a ticket depends on: not how many have
+// joined, which changes with every one of them.
+type admitting struct {
+	from, base, perSecond, rate, starts, ends, early int64
+	opened, ended                                    bool
+}
+
+// ticketSource is the sale, computed for one number. What follows from the
+// passing of time is told without asking anybody: as often as a ticket is to be
+// polled, when its turn comes, and before its token ends.
+func (r *Resolver) ticketSource(ctx context.Context, id string) (*live.Source, error) {
+	v, err := viewerOf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !waiting.IsTicket(id) {
+		return nil, fault.InvalidField(wantTicket, "id")
+	}
+	saleID, number, ok := r.signer.OpenTicket(id, v.ID)
+	if !ok {
+		return &live.Source{}, nil // to this viewer there is none: nothing comes
+	}
+	schedule := func(reply proto.Message) *salepb.Schedule { return reply.(*salepb.SaleReply).Sale.GetSchedule() }
+	return &live.Source{
+		Kind: saleKind(), IDs: []string{saleID}, PerSecond: maxTicketStatesPerSecond, Own: true,
+		Allowed: func(proto.Message) bool { return true },
+		Value:   func(reply proto.Message) any { return r.ticket(v, saleID, number, schedule(reply)) },
+		Key: func(reply proto.Message) any {
+			c := schedule(reply)
+			return admitting{
+				c.GetFromMs(), c.GetBaseMilli(), c.GetPerSecond(), c.GetAdmitPerSecond(), c.GetStartsAtMs(), c.GetEndsAtMs(), c.GetJoinedEarly(),
+				c.GetOpened(), c.GetEnded(),
+			}
+		},
+		Again: func(reply proto.Message) time.Duration {
+			turn := sale.TurnOf(schedule(reply), number, r.Clock().UnixMilli())
+			switch wait := time.Duration(turn.WaitMs) * time.Millisecond; {
+			case turn.Admitted:
+				return waiting.AdmittedFor / 2
+			case turn.WaitMs < 0: // nobody is let in until the sale changes
+				return 0
+			default:
+				return min(max(wait, leastTicketWait), time.Duration(pollAfter(turn.WaitMs))*time.Millisecond)
+			}
+		},
 	}, nil
 }
 

@@ -43,6 +43,18 @@ func (r *subscriptionResolver) OrderChanged(ctx context.Context, id string, afte
 	return nil, nil //nolint:nilnil // events do not come through a channel
 }
 
+func (r *subscriptionResolver) TicketChanged(ctx context.Context, id string) (<-chan *graph.Ticket, error) {
+	if event, ok := operation.EventOf[*graph.Ticket](ctx); ok {
+		return event, nil
+	}
+	source, err := r.ticketSource(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	operation.Offer(ctx, source)
+	return nil, nil //nolint:nilnil // events do not come through a channel
+}
+
 func (r *Resolver) Subscription() graph.SubscriptionResolver { return &subscriptionResolver{r} }
 
 type subscriptionResolver struct{ *Resolver }
