@@ -33,10 +33,8 @@ func TestWhatIsPublished(t *testing.T) {
 		t.Run(format, func(t *testing.T) {
 			t.Parallel()
 			s := serve(t, t.TempDir(), "--events-format="+format, "--hold-minutes=0.1")
-			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-			defer cancel()
 			sh := openShop(t, s, 2, variant{"PUB-1", "10.00", 100}, variant{"PUB-2", "10.00", 2}, variant{"PUB-3", "10.00", 50})
-			b := &busy{ctx: ctx, t: t, sh: sh}
+			b := &busy{t: t, sh: sh}
 			b.catalogue()
 			traced := b.orders()
 			b.sales()
@@ -137,17 +135,19 @@ func (x traced) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // busy makes things happen.
 type busy struct {
-	ctx context.Context
-	t   *testing.T
-	sh  *shop
+	t  *testing.T
+	sh *shop
 }
 
 // do sends a mutation until its outcome is known, which must be what was asked for.
 func (b *busy) do(c *client, field, selection string, input map[string]any) map[string]any {
 	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.t.Context(), time.Minute)
+	defer cancel()
 	typ := strings.ToUpper(field[:1]) + field[1:] + "Input"
-	payload, err := settle(b.ctx, func() (payload map[string]any, err error) {
-		return payload, c.mutate(b.ctx, field, typ, selection, input, &payload)
+	payload, err := settle(ctx, func() (payload map[string]any, err error) {
+		err = c.mutate(ctx, field, typ, selection, input, &payload)
+		return payload, err
 	})
 	if err != nil {
 		b.t.Fatalf("%s: %v", field, err)
@@ -157,7 +157,9 @@ func (b *busy) do(c *client, field, selection string, input map[string]any) map[
 
 func (b *busy) place(c *client, key, token string, w want) *order {
 	b.t.Helper()
-	o, err := settle(b.ctx, func() (*order, error) { return c.place(b.ctx, key, token, w) })
+	ctx, cancel := context.WithTimeout(b.t.Context(), time.Minute)
+	defer cancel()
+	o, err := settle(ctx, func() (*order, error) { return c.place(ctx, key, token, w) })
 	if o == nil {
 		b.t.Fatalf("order %s: %v", key, err)
 	}
@@ -171,7 +173,7 @@ func (b *busy) catalogue() {
 	b.do(staff, "adjustStock", "stock{sku}", map[string]any{"idempotencyKey": "a", "sku": "PUB-1", "delta": -1, "reason": "broken"})
 	b.do(staff, "markUnavailable", "stock{sku}", map[string]any{"idempotencyKey": "b", "sku": "PUB-1", "quantity": 1, "reason": "chipped"})
 	b.do(customer, "updateProfile", "user{id}", map[string]any{"name": "Somebody"})
-	b.do(staff, "setRoles", "user{id}", map[string]any{"userId": me(b.ctx, b.t, customer), "roles": []string{"CUSTOMER", "STAFF"}})
+	b.do(staff, "setRoles", "user{id}", map[string]any{"userId": me(b.t.Context(), b.t, customer), "roles": []string{"CUSTOMER", "STAFF"}})
 }
 
 // orders is the id of the one whose requests had a trace.
@@ -217,7 +219,7 @@ func (b *busy) sales() {
 	now := sale("now", "PUB-3", "OPEN_TO_ALL", time.Second, 2)
 	// Another sale of the same SKU is refused by it.
 	var refused map[string]any
-	err := staff.mutate(b.ctx, "createSale", "CreateSaleInput", "sale{id}", map[string]any{
+	err := staff.mutate(b.t.Context(), "createSale", "CreateSaleInput", "sale{id}", map[string]any{
 		"idempotencyKey": "again", "name": "again", "startsAt": at(time.Hour), "endsAt": at(2 * time.Hour),
 		"items": []map[string]any{{"sku": "PUB-3", "salePrice": map[string]any{"amount": "5.00", "currency": "EUR"}, "allocation": 1}},
 	}, &refused)
@@ -228,7 +230,7 @@ func (b *busy) sales() {
 	eventually(b.t, soon, "the sale sells", func() error {
 		tries++
 		var payload orderPayload
-		err := c.mutate(b.ctx, "placeOrder", "PlaceOrderInput", "order{"+orderFields+"}", map[string]any{
+		err := c.mutate(b.t.Context(), "placeOrder", "PlaceOrderInput", "order{"+orderFields+"}", map[string]any{
 			"idempotencyKey": fmt.Sprint("in the sale ", tries), "saleId": now, "paymentToken": "tok_ok", "lines": []map[string]any{{"sku": "PUB-3", "quantity": 2}},
 		}, &payload)
 		return err

@@ -9,6 +9,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -95,7 +96,7 @@ func generate(file protoreflect.FileDescriptor, commands []byte) (map[string][]b
 // describe compiles the proto file with its comments, which the generated Go
 // code does not have.
 func describe(repository string) (protoreflect.FileDescriptor, error) {
-	buf := exec.Command("go", "tool", "-modfile=.tools/buf.mod", "buf", "build", "--path=proto/"+eventsFile, "--as-file-descriptor-set", "-o=-#format=binpb")
+	buf := exec.CommandContext(context.Background(), "go", "tool", "-modfile=.tools/buf.mod", "buf", "build", "--path=proto/"+eventsFile, "--as-file-descriptor-set", "-o=-#format=binpb")
 	buf.Dir = repository
 	var said bytes.Buffer
 	buf.Stderr = &said
