@@ -20,8 +20,8 @@ type fakeEvents struct {
 	err   error
 }
 
-func (f *fakeEvents) Outbox() []resolve.TopicStatus {
-	return []resolve.TopicStatus{{Topic: "stampede.orders.v1", Pending: 7, Oldest: 1500 * time.Millisecond, Published: 1 << 40}}
+func (f *fakeEvents) Outbox(context.Context) ([]resolve.TopicStatus, error) {
+	return []resolve.TopicStatus{{Topic: "stampede.orders.v1", Pending: 7, Oldest: 1500 * time.Millisecond, Published: 1 << 40}}, nil
 }
 
 func (f *fakeEvents) Replay(_ context.Context, what resolve.Replay) (int, bool, error) {

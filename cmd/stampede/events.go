@@ -91,12 +91,16 @@ type outgoing struct {
 var _ resolve.Events = outgoing{}
 
 // Outbox implements resolve.Events.
-func (o outgoing) Outbox() []resolve.TopicStatus {
+func (o outgoing) Outbox(ctx context.Context) ([]resolve.TopicStatus, error) {
+	topics, err := o.publisher.ClusterOutbox(ctx)
+	if err != nil {
+		return nil, err
+	}
 	var out []resolve.TopicStatus
-	for _, t := range o.publisher.Outbox() {
+	for _, t := range topics {
 		out = append(out, resolve.TopicStatus{Topic: t.Topic, Pending: int64(t.Pending), Oldest: t.Oldest, Published: int64(t.Published)}) //nolint:gosec // counts
 	}
-	return out
+	return out, nil
 }
 
 // Replay implements resolve.Events.

@@ -52,6 +52,9 @@ type Publisher struct {
 	failing int
 	// moved is closed, and replaced, when something was acknowledged.
 	moved chan struct{}
+
+	elsewhereMu sync.Mutex
+	elsewhere   elsewhere
 }
 
 // topic is a topic's partitions, pinned when the publisher starts: more of

@@ -47,7 +47,11 @@ func (r *queryResolver) Outbox(ctx context.Context) ([]graph.OutboxStatus, error
 	if r.Events == nil {
 		return out, nil
 	}
-	for _, t := range r.Events.Outbox() {
+	topics, err := r.Events.Outbox(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range topics {
 		out = append(out, graph.OutboxStatus{
 			Topic: t.Topic, Pending: int32of(t.Pending), OldestMs: int32of(int64(t.Oldest / time.Millisecond)), Published: int32of(t.Published),
 		})

@@ -12,7 +12,9 @@ import (
 // Events is what the gateway knows of the events on their way out. Nil on a
 // node that publishes none.
 type Events interface {
-	Outbox() []TopicStatus
+	// Outbox is what the cluster has left to publish, and what this node has
+	// published.
+	Outbox(ctx context.Context) ([]TopicStatus, error)
 	// Replay publishes again, or joins the same replay under way, and waits
 	// until it is done or ctx ends. republished is how many events so far.
 	Replay(ctx context.Context, what Replay) (republished int, done bool, err error)
