@@ -28,8 +28,11 @@ const maxChanges = 8
 func (s *Service) keepTable() {
 	for failures := 0; ; {
 		err := s.tend()
+		if s.ctx.Err() != nil {
+			return
+		}
 		wait := s.untilPoll()
-		if err != nil && s.ctx.Err() == nil {
+		if err != nil {
 			s.counts.tableErrors.Add(1)
 			if failures == 0 {
 				s.config.Logger.Warn("the membership table cannot be read or changed", slog.Any("error", err))

@@ -318,3 +318,23 @@ func write(t *testing.T, file string, data []byte) {
 		t.Fatal(err)
 	}
 }
+
+// Whoever connects and does not show who it is does not keep its connection.
+func TestMuteConnectionIsClosed(t *testing.T) {
+	t.Parallel()
+	r := listen(t, remoting.Config{})
+	conn, err := net.Dial("tcp", r.Address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	for buffer := make([]byte, 1024); err == nil; {
+		_, err = conn.Read(buffer) // the server's side of the greeting comes first
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("it was left open")
+	}
+}

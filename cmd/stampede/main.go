@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 )
 
 // Exit statuses.
@@ -36,13 +37,27 @@ func main() {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
-	go func() {
-		<-signals
-		cancel()
-		<-signals
-		os.Exit(exitFailed) // asked twice: whoever asks does not want to wait for the drain
-	}()
+	go obey(signals, cancel, func() { os.Exit(exitFailed) })
 	os.Exit(run(ctx, os.Args[1:], streams{in: os.Stdin, out: os.Stdout, err: os.Stderr}))
+}
+
+// hurryAfter is how long after the first signal another one is taken for a
+// second: what stands between a process and who ends it (a terminal and a
+// script, timeout(1), a supervisor and its group) may well deliver one twice.
+const hurryAfter = 500 * time.Millisecond
+
+// obey drains at the first signal. Whoever asks again does not want to wait for
+// the drain.
+func obey(signals <-chan os.Signal, drain, quit func()) {
+	<-signals
+	asked := time.Now()
+	drain()
+	for range signals {
+		if time.Since(asked) >= hurryAfter {
+			quit()
+			return
+		}
+	}
 }
 
 // run is main without the process: it returns the exit status.
