@@ -276,7 +276,9 @@ func TestCancelRacingPayAndFulfil(t *testing.T) {
 	for i := range rounds {
 		id := s.in("RESERVED NONE")
 		commands := []func(){
-			func() { s.mutate(s.asEve, "payOrder", "PayOrderInput", `{"idempotencyKey":"p","orderId":"`+id+`","paymentToken":"tok_ok"}`, ``) },
+			func() {
+				s.mutate(s.asEve, "payOrder", "PayOrderInput", `{"idempotencyKey":"p","orderId":"`+id+`","paymentToken":"tok_ok"}`, ``)
+			},
 			func() { s.mutate(s.asEve, "cancelOrder", "CancelOrderInput", `{"orderId":"`+id+`"}`, ``) },
 			func() { s.staff("fulfilOrder", `"idempotencyKey":"f"`, id) },
 		}
