@@ -289,6 +289,24 @@ func TestASKURefuses(t *testing.T) {
 
 // A crash anywhere between the SKUs: what is pending is derived from the state,
 // so whoever restores it asks the same again.
+// A sale that is extended at its last moment, when one of its SKUs has closed
+// it by its own deadline already, is over: it would sell nothing.
+func TestExtendedTooLate(t *testing.T) {
+	w, now := in(t, "OPEN")
+	extend := &salepb.Control{EndsAtMs: proto.Int64(ends.Add(time.Hour).UnixMilli())}
+	if got := reasonOf(w.send(extend, now)); got != "waits" {
+		t.Fatalf("extended: %s", got)
+	}
+	w.refuse = map[string]*commonpb.Refusal{"B": {Reason: commonpb.Reason_REASON_SALE_ENDED, Field: []string{"saleId"}}}
+	asked := w.follow(now)
+	if last := asked[len(asked)-1]; w.status() != "ENDED" || !last.GetEnded() {
+		t.Errorf("it is %s, and the SKUs were told %v last", w.status(), last)
+	}
+	if got := reasonOf(w.send(extend, now)); got != "ILLEGAL_TRANSITION" {
+		t.Errorf("who extended it is told %s", got)
+	}
+}
+
 func TestAskingTheSKUsAgainAfterACrash(t *testing.T) {
 	for _, state := range []string{"DRAFT", "SCHEDULED", "OPEN", "PAUSED", "SOLD_OUT"} {
 		w, now := in(t, state)

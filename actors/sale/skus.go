@@ -30,7 +30,9 @@ func Pending(s *State) []Ask {
 
 // configured takes in the SKUs' answers. A draft whose SKUs agree is scheduled,
 // and one that a SKU refuses is rejected. Of a sale that was scheduled a SKU
-// that refuses has no part any more, which is what it would have been told.
+// that refuses has no part any more: it has closed it by its own deadline, a
+// moment before it was told of a later one. Then the sale is over everywhere,
+// so that it never says that it is open and sells nothing.
 func (d *draft) configured(heard map[string]proto.Message) Decision {
 	asks := Pending(d.s)
 	if len(asks) == 0 {
@@ -47,7 +49,11 @@ func (d *draft) configured(heard map[string]proto.Message) Decision {
 		}
 	}
 	s := d.s
-	if s.sale.Status != salepb.Status_STATUS_DRAFT {
+	switch {
+	case first.GetReason() == commonpb.Reason_REASON_SALE_ENDED && (s.opened() || s.sale.Status == salepb.Status_STATUS_SCHEDULED):
+		d.add(&salepb.Event{Event: &salepb.Event_Ended{Ended: &salepb.Ended{}}})
+		return d.wait()
+	case s.sale.Status != salepb.Status_STATUS_DRAFT:
 		d.add(&salepb.Event{Event: &salepb.Event_SkusConfigured{SkusConfigured: &salepb.SkusConfigured{ConfigVersion: s.config}}})
 		return d.wait()
 	}

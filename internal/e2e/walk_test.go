@@ -17,7 +17,7 @@ import (
 	"stampede/internal/walk"
 )
 
-var walks = flag.Int("walks", 3, "how many walks go through a cluster of three")
+var walks = flag.Int("walks", 1, "how many walks go through a cluster of three")
 
 // fleetShop is a cluster as a walk sees it.
 type fleetShop struct {
@@ -85,8 +85,9 @@ func TestThreeNodes(t *testing.T) {
 		seed := random.Uint64()
 		walk.Through(t, shop, prefix+"-W"+strconv.FormatUint(seed%1_000_000, 10), seed, 25)
 	}
-	customers := 50 * *walks
+	customers := 40 + 20**walks
 	walk.NewCrowd(t, shop, hasty, prefix+"-LAST").LastUnit(customers, random.Uint64())
 	walk.NewCrowd(t, shop, hasty, prefix+"-LIMIT").Limit(customers)
+	walk.NewCrowd(t, shop, hasty, prefix+"-DISPUTE").Disputes(customers/5, random.Uint64())
 	walk.NewCrowd(t, shop, hasty, prefix+"-LATE").PayRacingExpiry(customers, random.Uint64())
 }

@@ -231,7 +231,7 @@ func (c *Crowd) PayRacingExpiry(orders int, seed uint64) {
 				c.t.Errorf("placed: %v", placed)
 				return
 			}
-			<-time.After(time.Until(expires) + time.Duration(random.IntN(60)-40)*time.Millisecond)
+			<-time.After(time.Until(expires) + time.Duration(random.IntN(400)-370)*time.Millisecond)
 			if c.payLate(n, text(at(placed, "order", "id"))) {
 				sold.Add(1)
 			}

@@ -34,65 +34,87 @@ import (
 // with a clock that tests move. What it has no use for, it has not: members and
 // replays.
 type shop struct {
-	t       testing.TB
+	t      testing.TB
+	store  persistence.Store
+	limits entity.Limits
+	bank   *payments.Simulator
+	keys   *auth.Keys
+	tokens *auth.Tokens
+	log    *syncBuffer
+	ahead  atomic.Int64
+
 	handler http.Handler
-	tokens  *auth.Tokens
-	log     *syncBuffer
-	ahead   atomic.Int64
+	stop    func() error
 }
 
-func openShop(t testing.TB, store persistence.Store) *shop {
+func openShop(t testing.TB, store persistence.Store, limits entity.Limits) *shop {
 	t.Helper()
-	s := &shop{t: t, log: &syncBuffer{}}
-	logger := slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelError}))
-	journal, err := commitlog.Open(t.Context(), store, "test", commitlog.Options{Logger: logger})
-	if err != nil {
-		t.Fatal(err)
-	}
-	project, err := views.New(views.Config{
-		Log:   events.Config{Journal: store, Watermarks: store, Epoch: journal.Epoch(), Source: journal.Follow(views.ReaderName, 0), Ended: commitlog.ErrClosed, Logger: logger},
-		Views: store, Streams: store, Logger: logger,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var reader sync.WaitGroup
-	reader.Go(func() {
-		if err := project.Run(context.Background()); err != nil && !errors.Is(err, commitlog.ErrClosed) {
-			t.Error(err)
-		}
-	})
-	caller := &lateCaller{}
-	rt := &entity.Runtime{Log: journal, Store: store, Asker: caller, Clock: s.Now, Logger: logger, Limits: entity.DefaultLimits()}
-	hosted := cluster.NewNode(logger, actors.Kinds(rt), map[string]cluster.Caller{"payment": payments.Port{Provider: payments.NewSimulator()}}, cluster.DefaultOptions())
-	caller.Caller = hosted
 	keys, err := auth.LoadKeys(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.tokens = auth.NewTokens(keys, auth.TokenOptions{})
-	secret := []byte("0123456789abcdef0123456789abcdef")
-	g, err := gateway.New(gateway.Config{
-		Caller: hosted, Views: store, Accounts: auth.NewAccounts(hosted, s.tokens, auth.NewPasswords(2, 64), secret, s.Now), Journal: store,
-		Cluster: alone{}, Tokens: s.tokens, Keys: keys, HoldFor: HoldFor, TicketKey: secret,
-		Limits: gateway.Limits{HTTP: httpapi.Limits{RatePerSecond: -1}}, Logger: logger, Clock: s.Now,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.handler = g.Handler()
+	s := &shop{t: t, store: store, limits: limits, bank: payments.NewSimulator(), keys: keys, tokens: auth.NewTokens(keys, auth.TokenOptions{}), log: &syncBuffer{}}
+	s.start()
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-		defer cancel()
-		if err := errors.Join(hosted.Close(ctx), journal.Close(ctx)); err != nil {
+		if err := s.stop(); err != nil {
 			t.Error(err)
 		}
-		reader.Wait()
 		if said := s.log.String(); said != "" && t.Failed() {
 			t.Log(said)
 		}
 	})
 	return s
+}
+
+// start makes everything that a node has but its store.
+func (s *shop) start() {
+	s.t.Helper()
+	logger := slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelError}))
+	journal, err := commitlog.Open(context.Background(), s.store, "test", commitlog.Options{Logger: logger})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	project, err := views.New(views.Config{
+		Log:   events.Config{Journal: s.store, Watermarks: s.store, Epoch: journal.Epoch(), Source: journal.Follow(views.ReaderName, 0), Ended: commitlog.ErrClosed, Logger: logger},
+		Views: s.store, Streams: s.store, Logger: logger,
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	read := make(chan error, 1)
+	go func() { read <- project.Run(context.Background()) }()
+	caller := &lateCaller{}
+	rt := &entity.Runtime{Log: journal, Store: s.store, Asker: caller, Clock: s.Now, Logger: logger, Limits: s.limits}
+	hosted := cluster.NewNode(logger, actors.Kinds(rt), map[string]cluster.Caller{"payment": payments.Port{Provider: s.bank}}, cluster.DefaultOptions())
+	caller.Caller = hosted
+	secret := []byte("0123456789abcdef0123456789abcdef")
+	g, err := gateway.New(gateway.Config{
+		Caller: hosted, Views: s.store, Accounts: auth.NewAccounts(hosted, s.tokens, auth.NewPasswords(2, 64), secret, s.Now), Journal: s.store,
+		Cluster: alone{}, Tokens: s.tokens, Keys: s.keys, HoldFor: HoldFor, TicketKey: secret,
+		Limits: gateway.Limits{HTTP: httpapi.Limits{RatePerSecond: -1}}, Logger: logger, Clock: s.Now,
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.handler = g.Handler()
+	s.stop = func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		err := errors.Join(hosted.Close(ctx), journal.Close(ctx))
+		if ended := <-read; ended != nil && !errors.Is(ended, commitlog.ErrClosed) {
+			err = errors.Join(err, ended)
+		}
+		return err
+	}
+}
+
+// again ends all actors and begins with what the store has.
+func (s *shop) again() {
+	s.t.Helper()
+	if err := s.stop(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.start()
 }
 
 func (s *shop) Now() time.Time { return time.Now().Add(time.Duration(s.ahead.Load())) }

@@ -29,6 +29,9 @@ type Shop interface {
 	Advance(d time.Duration) bool
 }
 
+// Restarter is a shop that can be ended and begun again in the middle of a walk.
+type Restarter interface{ Restart() }
+
 // Answer is a decoded answer.
 type Answer struct {
 	Data   map[string]any
@@ -187,6 +190,10 @@ func (w *Walk) do(m *move) {
 	w.steps[before] += " -> " + code
 	if (code == "") != (len(m.want) == 0) || code != "" && !m.want[code] {
 		w.fail("it is to be answered with %v: %v", m.want, payload)
+	}
+	if shop, ok := w.shop.(Restarter); ok && w.chance(10) {
+		shop.Restart() // whatever the answer has not waited for goes on
+		w.steps = append(w.steps, "restarted")
 	}
 	w.model.tick(w.shop.Now())
 	if m.took != nil {

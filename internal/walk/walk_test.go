@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"stampede/actors/entity"
 	"stampede/internal/memstore"
 	"stampede/internal/testservers"
 	"stampede/persistence"
@@ -56,13 +57,34 @@ func firstSeed(t *testing.T) uint64 {
 // TestWalk goes through shops in memory, with the real actors and the real gateway.
 func TestWalk(t *testing.T) {
 	t.Parallel()
-	through(t, howMany(), func(*testing.T) persistence.Store { return memstore.New() })
+	through(t, howMany(), inMemory)
 }
+
+// TestWalkWithRestarts ends the actors in the middle of the walk; snapshots are
+// written all the time, so that they come back from one and what came after it.
+func TestWalkWithRestarts(t *testing.T) {
+	t.Parallel()
+	limits := entity.DefaultLimits()
+	limits.SnapshotEveryRecords, limits.SnapshotEveryBytes, limits.SnapshotOnPassivationRecords = 3, 1, 2
+	first := firstSeed(t)
+	for n := range howMany() / 10 {
+		seed := first + uint64(n)
+		s := openShop(t, memstore.New(), limits)
+		Through(t, restarting{s}, fmt.Sprintf("R%d", n), seed, *steps)
+	}
+}
+
+// restarting is a shop that walks may restart.
+type restarting struct{ *shop }
+
+func (r restarting) Restart() { r.again() }
 
 func TestWalkSQLite(t *testing.T) {
 	t.Parallel()
 	through(t, howMany()/oneInStore, onSQLite)
 }
+
+func inMemory(*testing.T) persistence.Store { return memstore.New() }
 
 func onSQLite(t *testing.T) persistence.Store {
 	store, err := sqlite.Open(t.Context(), t.TempDir())
@@ -92,7 +114,7 @@ func openShopOver(t *testing.T, store persistence.Store) *shop {
 			t.Error(err)
 		}
 	})
-	return openShop(t, store)
+	return openShop(t, store, entity.DefaultLimits())
 }
 
 func through(t *testing.T, walks int, open func(*testing.T) persistence.Store) {
@@ -107,18 +129,19 @@ func through(t *testing.T, walks int, open func(*testing.T) persistence.Store) {
 	}
 }
 
-// TestLastUnit is on the stores that nodes have; in memory it is in gateway.
-func TestLastUnit(t *testing.T) {
+// TestCrowds has many at once want what there is too little of.
+func TestCrowds(t *testing.T) {
 	t.Parallel()
 	customers := 1000
 	if testing.Short() {
 		customers = 100
 	}
-	for name, open := range map[string]func(*testing.T) persistence.Store{"SQLite": onSQLite, "MongoDB": onMongo} {
+	for name, open := range map[string]func(*testing.T) persistence.Store{"memory": inMemory, "SQLite": onSQLite, "MongoDB": onMongo} {
 		t.Run(name, func(t *testing.T) {
 			s := openShopOver(t, open(t))
 			NewCrowd(t, s, nil, "LAST").LastUnit(customers, firstSeed(t))
 			NewCrowd(t, s, nil, "LIMIT").Limit(100)
+			NewCrowd(t, s, nil, "DISPUTE").Disputes(customers/20, firstSeed(t))
 		})
 	}
 }
