@@ -14,14 +14,19 @@ export PATH := $(CURDIR)/.servers/node/bin:$(PATH)
 # More flags for go test, e.g. make test TEST_FLAGS=-v PACKAGES=./actors/...
 TEST_FLAGS ?=
 PACKAGES ?= ./...
+# More flags for make cluster, e.g. CLUSTER_FLAGS='--nodes 5 --listen 127.0.0.1:0'
+CLUSTER_FLAGS ?=
 # What runs under the race detector in verify: all that has goroutines. The kinds have none.
 RACE_PACKAGES ?= ./actors/entity/... ./cluster/... ./persistence/commitlog/... ./events/... ./gateway/...
 
-.PHONY: help run test test-long test-short race servers bench
+.PHONY: help run cluster test test-long test-short race servers bench
 .PHONY: verify lint fmt generate proto-baseline check-fmt check-vet check-proto check-generated check-modules check-dead-code
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+
+cluster: servers ## three nodes with TLS on a real MongoDB and Kafka, behind a load balancer, without Docker
+	@go run ./cmd/stampede dev-cluster $(CLUSTER_FLAGS)
 
 run: ## a whole shop on this machine, with nothing else installed
 	@go run ./cmd/stampede dev

@@ -48,7 +48,8 @@ type cli struct {
 	Events struct {
 		Replay eventsReplayCmd `cmd:"" help:"Publish events again, with the same ids, for a consumer that has lost them."`
 	} `cmd:"" help:"Look after the published events."`
-	Journal struct {
+	DevCluster devClusterCmd `cmd:"" hidden:"" help:"A cluster on this machine, for make cluster."`
+	Journal    struct {
 		Show   journalShowCmd   `cmd:"" help:"Print the records of one actor as JSON lines. What it prints is as confidential as the store."`
 		Verify journalVerifyCmd `cmd:"" help:"Check every record: checksums, gaps, versions, places, and snapshots against what the records lead to."`
 	} `cmd:"" help:"Look at the journal in the store itself: in the data directory, while no node runs, or in MongoDB."`

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"stampede/internal/servers"
 )
 
 // Server is one running process. The goroutine that started it stops or kills
@@ -46,6 +48,8 @@ var ErrEarlyExit = errors.New("the server ended before it was ready")
 func Start(ctx context.Context, c Command) (*Server, error) {
 	cmd := exec.Command(c.Path, c.Args...) //nolint:gosec,noctx // this same program; it is ended by Stop and Kill
 	cmd.Env = c.Env
+	// Ctrl-C at the terminal is for this program, which then ends the server.
+	cmd.SysProcAttr = servers.Attributes(nil)
 	s := &Server{cmd: cmd, exited: make(chan struct{}), tail: &tail{}}
 	cmd.Stderr = s.tail
 	stdin, err := cmd.StdinPipe()
