@@ -17,6 +17,9 @@ import (
 )
 
 func TestDemoOnSeveralNodes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts several nodes")
+	}
 	mongo, kafka := testservers.Mongo(t), testservers.Kafka(t)
 	status, stdout, stderr := outcome(t, "demo", "--nodes=3", "--kill=1", "--drain=1", "--units=60", "--shoppers=400", "--concurrency=16", "--json", "--mongo="+mongo, "--kafka="+kafka)
 	var got struct {
@@ -51,6 +54,9 @@ func TestNodesOfTheDemo(t *testing.T) {
 // make cluster opens a shop behind its load balancer, and ends when it is told
 // to.
 func TestDevCluster(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts several nodes")
+	}
 	mongo, kafka := testservers.Mongo(t), testservers.Kafka(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
