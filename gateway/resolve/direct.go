@@ -63,8 +63,8 @@ func (r *Resolver) directProducts(ctx context.Context, ask operation.Ask) (opera
 		return operation.Direction{}, err
 	}
 	if ask.Fill {
-		until, err := r.fillStock(ctx, page)
-		if err != nil { // each variant has its own answer then
+		until, ok := r.fillStock(ctx, page)
+		if !ok { // each variant has its own answer then
 			return operation.Direction{Declined: true}, nil
 		}
 		found.Until = earlier(found.Until, until)
@@ -88,9 +88,10 @@ func (r *Resolver) directStock(ctx context.Context, ask operation.Ask) (operatio
 	return operation.Direction{Value: levels}, err
 }
 
-// fillStock puts the levels into a page, and says until when they may be shown.
+// fillStock puts the levels into a page, and says until when they may be shown;
+// false: there is a SKU of which nothing can be said now.
 // The page's variants are the catalogue's, so it is given its own.
-func (r *Resolver) fillStock(ctx context.Context, page *graph.ProductConnection) (until time.Time, err error) {
+func (r *Resolver) fillStock(ctx context.Context, page *graph.ProductConnection) (until time.Time, ok bool) {
 	count := 0
 	for i := range page.Edges {
 		count += len(page.Edges[i].Node.Variants)
@@ -119,12 +120,12 @@ func (r *Resolver) fillStock(ctx context.Context, page *graph.ProductConnection)
 		places[sku] = append(places[sku], i)
 	}
 	if missing == nil {
-		return until, nil
+		return until, true
 	}
 	levels, errs := r.fetchShownLevels(ctx, missing)
 	for i, sku := range missing {
 		if errs[i] != nil {
-			return until, errs[i]
+			return until, false
 		}
 		if _, at := r.shown.fresh(sku); at.IsZero() { // it is the view's, or none
 			until = time.Time{}
@@ -133,7 +134,7 @@ func (r *Resolver) fillStock(ctx context.Context, page *graph.ProductConnection)
 			variants[place].Stock = *levelOf(r.shownLevel(sku, levels[i]))
 		}
 	}
-	return until, nil
+	return until, true
 }
 
 // shownLevel is a level, also where there is none: the SKU's product is being
