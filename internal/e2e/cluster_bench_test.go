@@ -17,8 +17,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"golang.org/x/time/rate"
 )
 
 const (
@@ -155,31 +153,43 @@ func (l *load) throughput(b *testing.B, n *clusterNode, what action, during time
 	return float64(answers.Load()) / time.Since(began).Seconds()
 }
 
+// costRates are the orders a second at which their cost is taken: what a node
+// costs that has little to do counts for more when there is less to do.
+func costRates() map[string]float64 { return map[string]float64{"full": unlimited, "150": 150} }
+
 // BenchmarkClusterCost is the processor time of all nodes for 1,000 orders, with
-// one, three and five of them, at a rate that all of them can do.
+// one, three and five of them, at full load and at a rate that all of them can
+// do; and what they use in a second without any.
 func BenchmarkClusterCost(b *testing.B) {
 	for _, nodes := range []int{1, 3, 5} {
-		b.Run(strconv.Itoa(nodes), func(b *testing.B) {
-			f := startFleet(b, nodes)
-			l := newLoad(b, f, unlimited, benchStock)
-			l.limiter = rate.NewLimiter(150, 1)
-			l.ordersOnly = true
-			l.start(16)
-			l.more(300) // warm
-			var seconds, orders float64
-			for b.Loop() {
-				cpu, answered := f.processorTime(), l.answered.Load()
-				l.more(1_500)
-				seconds += f.processorTime() - cpu
-				orders += float64(l.answered.Load() - answered)
-			}
-			b.ReportMetric(1000*seconds/orders, "cpu-s/1000-orders")
-			b.ReportMetric(0, "ns/op")
-			l.stop()
-			f.stop()
-		})
+		for name, perSecond := range costRates() {
+			b.Run(fmt.Sprintf("%d/%s", nodes, name), func(b *testing.B) {
+				f := startFleet(b, nodes)
+				l := newLoad(b, f, perSecond, benchStock)
+				l.ordersOnly = true
+				idle := f.processorTime()
+				pause(b.Context(), idleFor)
+				b.ReportMetric((f.processorTime()-idle)/idleFor.Seconds(), "idle-cpu-s/s")
+				l.start(benchShoppers)
+				l.more(300) // warm
+				var seconds, orders float64
+				for b.Loop() {
+					cpu, answered := f.processorTime(), l.answered.Load()
+					l.more(1_500)
+					seconds += f.processorTime() - cpu
+					orders += float64(l.answered.Load() - answered)
+				}
+				b.ReportMetric(1000*seconds/orders, "cpu-s/1000-orders")
+				b.ReportMetric(0, "ns/op")
+				l.stop()
+				f.stop()
+			})
+		}
 	}
 }
+
+// idleFor is how long nodes are watched that have nothing to do.
+const idleFor = 4 * time.Second
 
 // processorTime is what all living nodes have used, in seconds.
 func (f *fleet) processorTime() float64 {

@@ -29,7 +29,7 @@ func scenarios() []scenario {
 		{"OwnerFrozen", false, clusterOwnerFrozen},
 		{"ReadsAfterTheLease", false, clusterReadsAfterTheLease},
 		{"RolesAndCertificates", true, clusterRolesAndCertificates},
-		{"Drain", true, clusterDrain},
+		{"Drain", false, clusterDrain},
 		{"Scales", true, clusterScales},
 		{"CutOffFromMongo", true, clusterCutOffFromMongo},
 		{"CutOffOneWay", true, clusterCutOffOneWay},
