@@ -27,7 +27,7 @@ type benchCmd struct {
 	Duration    time.Duration `default:"10s" placeholder:"DURATION" group:"Load" help:"How long new requests are sent."`
 	Concurrency int           `default:"64" placeholder:"N" group:"Load" help:"Connections, each with one request at a time."`
 	SKUs        int           `name:"skus" default:"1" placeholder:"N" group:"Load" help:"SKUs that orders are spread over."`
-	Lane        string        `default:"place" placeholder:"LANE" group:"Load" help:"place: orders of one unit; read: the first page of the product list."`
+	Lane        string        `default:"place" placeholder:"LANE" group:"Load" help:"place: orders of one unit; pay: the same, paid in the same call; sale: the same, in a sale with a limit for each customer; read: the first page of the product list."`
 	JSON        bool          `name:"json" group:"Load" help:"Print the result as one JSON object on the last line."`
 
 	UseSKUs     []string `name:"use-skus" placeholder:"SKU" sep:"," group:"Who asks" help:"SKUs that are there already; without them, staff makes new ones."`
@@ -72,7 +72,7 @@ func (c *benchCmd) Validate() faults {
 		}
 	}
 	checkCount(&wrong, "customers", c.Customers, maxCustomers)
-	checkOneOf(&wrong, "lane", c.Lane, "place", "read")
+	checkOneOf(&wrong, "lane", c.Lane, lanePlace, lanePay, laneSale, laneRead)
 	if c.SigningKeys != "" {
 		if _, err := os.Stat(c.SigningKeys); err != nil {
 			wrong.add("signing-keys", "%q cannot be read: %v", c.SigningKeys, errors.Unwrap(err))
@@ -92,8 +92,12 @@ func (c *benchCmd) validateStaff(wrong *faults) {
 			wrong.add("staff-email", "needs the password in %s", staffPasswordEnv)
 		}
 	}
-	if c.Lane == "place" && len(c.UseSKUs) == 0 && c.StaffEmail == "" && c.SigningKeys == "" {
+	noStaff := c.StaffEmail == "" && c.SigningKeys == ""
+	if (c.Lane == lanePlace || c.Lane == lanePay) && len(c.UseSKUs) == 0 && noStaff {
 		wrong.add("use-skus", "nothing says what to order: give SKUs that are there, or --staff-email or --signing-keys to make some")
+	}
+	if c.Lane == laneSale {
+		c.validateSaleLane(wrong, noStaff)
 	}
 }
 
@@ -107,13 +111,19 @@ func (c *benchCmd) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	skus := c.UseSKUs
-	if c.Lane == "place" && len(skus) == 0 {
+	if c.Lane != laneRead && len(skus) == 0 {
 		if skus, err = c.makeSKUs(ctx, people.staff); err != nil {
 			return err
 		}
 	}
+	saleID := ""
+	if c.Lane == laneSale {
+		if saleID, err = c.makeSale(ctx, people.staff, skus); err != nil {
+			return err
+		}
+	}
 	fmt.Fprintf(std.out, "%s lane: %d connections to %s for %s\n", c.Lane, c.Concurrency, c.URL, c.Duration)
-	ran, err := load.Run(ctx, c.options(skus, people.shoppers))
+	ran, err := load.Run(ctx, c.options(skus, saleID, people.shoppers))
 	if err != nil {
 		return err
 	}
@@ -126,24 +136,21 @@ func (c *benchCmd) Run(ctx context.Context, std streams) error {
 	return nil
 }
 
-func (c *benchCmd) options(skus, tokens []string) load.Options {
+func (c *benchCmd) options(skus []string, saleID string, tokens []string) load.Options {
 	run, until := randomHex(6), time.Now().Add(c.Duration)
 	var next atomic.Int64
-	o := load.Options{URL: c.URL, Concurrency: c.Concurrency, Patience: benchPatience, Judge: shop.JudgePlaced}
-	if c.Lane == "read" {
-		o.Judge = shop.JudgeCatalogue
-	}
+	o := load.Options{URL: c.URL, Concurrency: c.Concurrency, Patience: benchPatience, Judge: c.judge()}
 	o.Next = func(t *load.Task) bool {
 		if !time.Now().Before(until) {
 			return false
 		}
 		i := int(next.Add(1)) - 1
 		t.Index, t.Token = i, tokens[i%len(tokens)]
-		if c.Lane == "read" {
+		if c.Lane == laneRead {
 			t.Body = shop.AppendCatalogue(t.Body[:0])
 			return true
 		}
-		t.Body = shop.AppendPlaceOrder(t.Body[:0], fmt.Sprintf("bench-%s-%d", run, i), skus[i%len(skus)], 1)
+		t.Body = c.appendOrder(t.Body[:0], fmt.Sprintf("bench-%s-%d", run, i), skus[i%len(skus)], saleID)
 		return true
 	}
 	return o

@@ -50,7 +50,7 @@ const (
 	minLetIn     = 20  // a second
 	maxLetIn     = 500 // a second
 	saleLasts    = time.Hour
-	maxSaleItems = 50
+	maxSaleItems = 100
 )
 
 // Trade is a sale in which more is done than placing orders. Its steps are

@@ -89,6 +89,24 @@ const (
 // AppendPlaceOrder appends the request that orders one SKU. The key is the
 // shopper's: sent again with the same one, it is the same order.
 func AppendPlaceOrder(dst []byte, key, sku string, quantity int) []byte {
+	return append(appendLines(dst, key, sku, quantity), `}}}`...)
+}
+
+// AppendPaidOrder appends the request that orders one SKU and pays in one call.
+func AppendPaidOrder(dst []byte, key, sku string, quantity int, paymentToken string) []byte {
+	dst = append(appendLines(dst, key, sku, quantity), `,"paymentToken":`...)
+	return append(appendJSON(dst, paymentToken), `}}}`...)
+}
+
+// AppendSaleOrder appends the request that orders one SKU in a sale without a
+// waiting room.
+func AppendSaleOrder(dst []byte, key, sku string, quantity int, saleID string) []byte {
+	dst = append(appendLines(dst, key, sku, quantity), `,"saleId":`...)
+	return append(appendJSON(dst, saleID), `}}}`...)
+}
+
+// appendLines appends all of an order's request that comes before its end.
+func appendLines(dst []byte, key, sku string, quantity int) []byte {
 	dst = append(dst, `{"query":`...)
 	dst = appendJSON(dst, placeOrderDocument)
 	dst = append(dst, `,"variables":{"input":{"idempotencyKey":`...)
@@ -97,7 +115,7 @@ func AppendPlaceOrder(dst []byte, key, sku string, quantity int) []byte {
 	dst = appendJSON(dst, sku)
 	dst = append(dst, `,"quantity":`...)
 	dst = strconv.AppendInt(dst, int64(quantity), 10)
-	return append(dst, `}]}}}`...)
+	return append(dst, `}]`...)
 }
 
 // AppendOrder appends the request that reads an order back.
@@ -217,6 +235,21 @@ const (
 	placedSuffix = `"rejection":null},"userErrors":[]}}}`
 	placedState  = `","state":"RESERVED","total":{"amount":`
 )
+
+// JudgePaid reads the answer to AppendPaidOrder: an order that is not paid, or
+// not known to be, is not accepted.
+func JudgePaid(status int, after time.Duration, body []byte) Answer {
+	answer := JudgePlaceOrder(status, after, body)
+	switch {
+	case answer.Kind == Refused && answer.Reason == "CONFIRMED":
+		answer.Kind, answer.Reason = Accepted, ""
+	case answer.Kind == Refused && answer.Reason == "PAYING":
+		return Answer{Kind: Retry, Reason: "IN_PROGRESS"}
+	case answer.Kind == Accepted:
+		answer.Kind, answer.Reason = Refused, answer.Order.State
+	}
+	return answer
+}
 
 // JudgeOrder reads the answer to AppendOrder. An order that is not there is a
 // refusal with the reason NOT_FOUND.
