@@ -99,3 +99,37 @@ func TestWhoJoinsTheLastNodeTakesOver(t *testing.T) {
 		next.stop(t)
 	})
 }
+
+// All nodes are told to end at once: nobody is left to hand over to, and each
+// serves until it is closed.
+func TestAllNodesEndAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, none, nil)
+		nodes := []*fellow{f.start("n0"), f.start("n1"), f.start("n2")}
+		time.Sleep(time.Second)
+		place := int64(0)
+		sweep := func(who string, through ...*fellow) {
+			for k, n := range through {
+				place++
+				for i := range 20 {
+					if got := sign(t, n, book(i), fmt.Sprint(who, k)); got != place {
+						t.Errorf("%s: number %d in %s, want %d", who, got, book(i).ID, place)
+					}
+				}
+			}
+		}
+		sweep("up", nodes...)
+		for _, n := range nodes {
+			handOver(t, n)
+		}
+		sweep("draining", nodes...)
+		nodes[0].stop(t)
+		sweep("two are left", nodes[1:]...)
+		nodes[1].stop(t)
+		sweep("one is left", nodes[2])
+		nodes[2].stop(t)
+		for _, p := range f.watch.problems {
+			t.Error(p)
+		}
+	})
+}
