@@ -9,6 +9,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -96,7 +97,7 @@ func TestConsumersToCopy(t *testing.T) {
 	for _, c := range consumers {
 		eventually(t, 40*time.Second, c.name+" has begun", func() error {
 			if stock, _, err := c.read(); err != nil || len(stock) == 0 {
-				return fmt.Errorf("%d SKUs, %w", len(stock), err)
+				return errors.Join(err, fmt.Errorf("%d SKUs", len(stock)))
 			}
 			return nil
 		})
@@ -118,7 +119,7 @@ func TestConsumersToCopy(t *testing.T) {
 	for _, c := range consumers {
 		eventually(t, 40*time.Second, c.name+" has read everything", func() error {
 			if _, positions, err := c.read(); err != nil || !maps.Equal(positions, ends) {
-				return fmt.Errorf("%v, want %v, %w", positions, ends, err)
+				return errors.Join(err, fmt.Errorf("%v, want %v", positions, ends))
 			}
 			return nil
 		})
@@ -163,7 +164,7 @@ func sameStock(t *testing.T, sh *shop, consumers []*consumer, skus []string, sol
 	for _, c := range consumers {
 		eventually(t, 40*time.Second, "the stock of the "+c.name+" consumer", func() error {
 			if got, _, err := c.read(); err != nil || !maps.Equal(got, wanted) {
-				return fmt.Errorf("%v, want %v, %w; it said %s", got, wanted, err, c.said)
+				return errors.Join(err, fmt.Errorf("%v, want %v; it said %s", got, wanted, c.said))
 			}
 			return nil
 		})
