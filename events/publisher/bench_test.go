@@ -2,6 +2,7 @@ package publisher_test
 
 import (
 	"context"
+	"flag"
 	"log/slog"
 	"testing"
 
@@ -15,7 +16,11 @@ import (
 )
 
 // The benchmarks publish a backlog of 100,000 records (about 190,000 events,
-// stock levels conflated) and report events a second, watermark saved.
+// stock levels conflated) and report events a second, watermark saved, e.g. a
+// million of them:
+//
+//	go test ./events/publisher -run '^$' -bench PublishKafka -benchtime 1x -backlog 620000
+var backlogRecords = flag.Int("backlog", 100_000, "how many records the benchmarks publish") //nolint:gochecknoglobals // a flag of the tests
 
 func BenchmarkPublishEmbedded(b *testing.B) {
 	br, err := broker.Start(broker.Config{Dir: b.TempDir(), Logger: slog.New(slog.DiscardHandler)})
@@ -34,7 +39,7 @@ func BenchmarkPublishKafka(b *testing.B) { publishBacklog(b, testservers.Kafka(b
 
 func publishBacklog(b *testing.B, addr string, topicConfig map[string]string) {
 	j := logtest.NewJournal(1)
-	logtest.NewShop(j, 1, 1000).Trade(1, 100_000)
+	logtest.NewShop(j, 1, 1000).Trade(1, *backlogRecords)
 	n := 0
 	for _, rec := range j.Records(1) {
 		if rec.Kind != "account" {

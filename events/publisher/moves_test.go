@@ -147,7 +147,10 @@ func TestActorsMove(t *testing.T) {
 func allRecords(j *logtest.Journal) []*entity.Record {
 	var out []*entity.Record
 	for stream := range j.Streams() {
-		for rec := range j.ReadStream(context.Background(), stream, 0) {
+		for rec, err := range j.ReadStream(context.Background(), stream, 0) {
+			if err != nil {
+				panic(err) // a journal in memory
+			}
 			out = append(out, rec)
 		}
 	}

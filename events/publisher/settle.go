@@ -25,7 +25,8 @@ func (p *Publisher) settle(part *partition, err error, now time.Time) {
 		p.divide(part, err)
 	case refused(err):
 		it := part.batch.items[0]
-		part.batch, part.attempts, part.retryAt = nil, p.recovered(part), time.Time{}
+		part.batch, part.retryAt = nil, time.Time{}
+		p.recovered(part)
 		p.metrics.failures.WithLabelValues(part.topic).Inc()
 		it.span.group.park(part, it, err)
 	case beginsAnew(err):
@@ -74,18 +75,19 @@ func (p *Publisher) acknowledge(part *partition) {
 	part.batch = nil
 	part.batchBytes = min(part.batchBytes+part.batchBytes/batchBytesGrowing+1, p.cfg.Limits.BatchBytes)
 	part.retryAt = time.Time{}
-	part.attempts = p.recovered(part)
+	p.recovered(part)
 }
 
 // recovered takes in that a partition that may have failed does not any more.
-func (p *Publisher) recovered(part *partition) (attempts int) {
-	if part.attempts < saidAfter {
-		return 0
+func (p *Publisher) recovered(part *partition) {
+	attempts := part.attempts
+	part.attempts = 0
+	if attempts < saidAfter {
+		return
 	}
 	if p.failing--; p.failing == 0 {
 		p.logger.Info("publishing works again")
 	}
-	return 0
 }
 
 // divide deals with a batch that is too large for the broker: it is sent in

@@ -9,6 +9,7 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"sort"
 	"sync"
 
 	"google.golang.org/protobuf/proto"
@@ -217,12 +218,9 @@ func (s *Source) Next(ctx context.Context) ([]*entity.Record, uint64, error) {
 	}
 	for {
 		s.journal.mu.Lock()
-		var out []*entity.Record
-		for _, r := range s.journal.records[s.epoch] {
-			if r.Position > s.at && len(out) < chunk {
-				out = append(out, r)
-			}
-		}
+		log := s.journal.records[s.epoch]
+		first := sort.Search(len(log), func(i int) bool { return log[i].Position > s.at })
+		out := slices.Clone(log[first:min(first+chunk, len(log))])
 		ended, changed := s.journal.ended[s.epoch], s.journal.changed
 		s.journal.mu.Unlock()
 		switch {
