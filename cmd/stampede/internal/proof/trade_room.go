@@ -105,12 +105,13 @@ func (p *tradeProver) checkShuffle(s *SaleSeen) bool {
 	}
 	ok := true
 	for _, shopper := range slices.Sorted(maps.Keys(s.Waited)) {
-		w, want := s.Waited[shopper], 0
+		w := s.Waited[shopper]
 		if w.Early != (w.Number <= early) {
 			ok = false
 			p.violated("shopper %d joined as number %d, and the sale says that %d joined before the opening", shopper, w.Number, early)
 		}
-		if want = w.Number; w.Number >= 1 && w.Number <= early {
+		want := w.Number
+		if w.Number >= 1 && w.Number <= early {
 			want = 1 + int(permuted(secret, uint64(w.Number-1), uint64(early))) //nolint:gosec // a place in a waiting room
 		}
 		if w.Position != want {

@@ -83,7 +83,7 @@ func (t *Trade) plan(i int) *journey {
 		j.acts = append(j.acts, place(lines, "", false))
 		return j
 	}
-	j.acts = append(j.acts, t.payingPlan(j, lines, dice)...)
+	j.acts = append(j.acts, t.payingPlan(lines, dice)...)
 	return j
 }
 
@@ -133,7 +133,7 @@ func (t *Trade) basket(i int, dice *rand.Rand) []shop.LineQuantity {
 
 // payingPlan is one of the ways in which orders are paid or not, and what
 // becomes of them afterwards.
-func (t *Trade) payingPlan(j *journey, lines []shop.LineQuantity, dice *rand.Rand) []act {
+func (t *Trade) payingPlan(lines []shop.LineQuantity, dice *rand.Rand) []act {
 	later := func(token string) []act { return []act{place(lines, "", false), pay(token)} }
 	var acts []act
 	switch n := dice.IntN(100); {

@@ -237,7 +237,7 @@ func (s *Sale) readBack(ctx context.Context) error {
 
 // repeat sends a sample of the keys again, accepted and refused ones.
 func (s *Sale) repeat(ctx context.Context) error {
-	sample := append(spread(s.attempts(shop.Accepted), maxRepeats), spread(s.attempts(shop.Refused), maxRepeats)...)
+	sample := append(spread(s.attempts(shop.Accepted)), spread(s.attempts(shop.Refused))...)
 	answers, err := s.each(ctx, sample, shop.JudgePlaceOrder, func(dst []byte, i int) []byte {
 		return shop.AppendPlaceOrder(dst, s.key(i), s.sku(i), 1)
 	})
@@ -261,14 +261,14 @@ func (s *Sale) attempts(kind shop.Kind) []int {
 	return found
 }
 
-// spread picks at most n of a list, evenly.
-func spread(all []int, n int) []int {
-	if len(all) <= n {
+// spread picks at most maxRepeats of a list, evenly.
+func spread(all []int) []int {
+	if len(all) <= maxRepeats {
 		return all
 	}
-	picked := make([]int, n)
+	picked := make([]int, maxRepeats)
 	for i := range picked {
-		picked[i] = all[i*len(all)/n]
+		picked[i] = all[i*len(all)/maxRepeats]
 	}
 	return picked
 }

@@ -136,7 +136,7 @@ func (t *Trade) repeatKeys(ctx context.Context) error {
 			rejected = append(rejected, i)
 		}
 	}
-	sample := append(spread(accepted, maxRepeats), spread(rejected, maxRepeats)...)
+	sample := append(spread(accepted), spread(rejected)...)
 	answers := make([]proof.PlacedAgain, len(sample))
 	err := t.askEach(ctx, len(sample), func(ctx context.Context, v *load.Visitor, n int) load.Result {
 		var order *shop.Trade
