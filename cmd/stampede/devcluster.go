@@ -70,7 +70,7 @@ func (c *devClusterCmd) Run(ctx context.Context, std streams) (err error) {
 		more: []string{"--dev-tools", "--trusted-proxies=127.0.0.0/8", "--log-level=info"},
 	})
 	if ctx.Err() != nil {
-		return nil //nolint:nilerr // told to end while starting
+		return nil // told to end while starting
 	}
 	if err != nil {
 		return err

@@ -122,6 +122,7 @@ func (p *Process) Restart() error {
 // Kill ends the server as a power cut would, and waits until it has gone.
 func (p *Process) Kill() { p.Signal(syscall.SIGKILL) }
 
+// Signal sends a signal that ends the server, and waits until it has gone.
 func (p *Process) Signal(s syscall.Signal) {
 	if !p.Running() {
 		return
@@ -152,6 +153,7 @@ func (p *Process) forget() {
 	p.cmd = nil
 }
 
+// Running reports whether the server was started and was not ended here.
 func (p *Process) Running() bool { return p.cmd != nil }
 
 // Discard ends the server and removes its data.

@@ -9,7 +9,7 @@ import (
 	"sync"
 )
 
-// watchdogScript ends what this test process started when the process has
+// watchdogScript ends what this program started when the process has
 // gone: it then reads the end of its standard input, whether the process
 // returned, panicked, timed out or was killed. (A parent-death signal would be
 // tied to the thread that forked, which Go may end at any time, and exists on
@@ -29,7 +29,7 @@ for p in $pids; do kill -9 "$p"; done
 for again in 1 2 3 4 5; do rm -rf -- "$@" && exit; sleep 1; done
 `
 
-//nolint:gochecknoglobals // one watchdog a test binary, like the servers
+//nolint:gochecknoglobals // one watchdog a program
 var startWatchdog = sync.OnceValues(func() (io.Writer, error) {
 	cmd := exec.CommandContext(context.Background(), "sh", "-c", watchdogScript, "stampede-watchdog")
 	// Away from our terminal's signals, and holding none of our outputs open:
@@ -60,8 +60,10 @@ func watchdogLine(what, id, path string) error {
 	return nil
 }
 
+// GuardFolder has the watchdog remove a folder when this program has gone.
 func GuardFolder(dir string) error { return watchdogLine("dir", "-", dir) }
 
+// GuardProcess has the watchdog end a process when this program has gone.
 func GuardProcess(pid int) error { return watchdogLine("pid", fmt.Sprint(pid), "") }
 
 // ReleaseProcess: the process has gone, and its id may be given to another.

@@ -41,7 +41,7 @@ func newNode(t *testing.T, name string) *fakeNode {
 			t.Error(err)
 			return
 		}
-		defer c.CloseNow()
+		defer func() { _ = c.CloseNow() }() // it may be closed already
 		kind, message, err := c.Read(r.Context())
 		if err == nil {
 			err = c.Write(r.Context(), kind, message)
@@ -165,11 +165,11 @@ func within(t *testing.T, what func() bool) {
 
 func TestWebSocket(t *testing.T) {
 	url, _ := balance(t, newNode(t, "a"))
-	c, _, err := websocket.Dial(t.Context(), url+"/socket", nil)
+	c, _, err := websocket.Dial(t.Context(), url+"/socket", nil) //nolint:bodyclose // the socket has taken it over
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.CloseNow()
+	defer func() { _ = c.CloseNow() }() // it may be closed already
 	if err := c.Write(t.Context(), websocket.MessageText, []byte("hello")); err != nil {
 		t.Fatal(err)
 	}
