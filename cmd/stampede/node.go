@@ -165,7 +165,10 @@ func (n *node) closeStreams(ctx context.Context) (err error) {
 func (n *node) closeActors(ctx context.Context) error {
 	if n.handedOver != nil {
 		select {
-		case <-n.handedOver: // Close says what is wrong, if it still is
+		case err := <-n.handedOver:
+			if err != nil { // Close says it again, if it still is so
+				n.log.Warn("the actors were not handed over", slog.Any("error", err))
+			}
 		case <-ctx.Done():
 		}
 	}
