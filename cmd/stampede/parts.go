@@ -345,6 +345,23 @@ func (n *node) gateway(ctx context.Context, store persistence.Store, caller clus
 	return mux, nil
 }
 
+// How long a node of many tries to make its operator, and how often.
+const (
+	operatorFor   = time.Minute
+	operatorAgain = time.Second
+)
+
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
 // ensureOperator makes the operator of --bootstrap-admin if there is none.
 func (n *node) ensureOperator(ctx context.Context, accounts *auth.Accounts) error {
 	if n.config.BootAdmin == "" {
@@ -352,6 +369,14 @@ func (n *node) ensureOperator(ctx context.Context, accounts *auth.Accounts) erro
 	}
 	started := n.config.now()
 	user, refusal, err := accounts.EnsureAdmin(ctx, n.config.BootAdmin, string(n.config.bootPassword))
+	for entity.Retryable(err) && n.joined != nil && time.Since(started) < operatorFor {
+		// A node without actors may be the first of its cluster.
+		n.log.Info("waiting for a node that hosts actors", slog.Any("error", err))
+		if !pause(ctx, operatorAgain) {
+			return ctx.Err()
+		}
+		user, refusal, err = accounts.EnsureAdmin(ctx, n.config.BootAdmin, string(n.config.bootPassword))
+	}
 	if err != nil {
 		return fmt.Errorf("operator of --bootstrap-admin: %w", err)
 	}
