@@ -152,7 +152,7 @@ func clusterClocks(t *testing.T) {
 }
 
 // earlierRelease is the first commit whose nodes live, drain and publish together.
-const earlierRelease = "44703fd"
+const earlierRelease = "af0a7b3"
 
 // earlier builds the program of an earlier commit.
 func earlier(t *testing.T, commit string) string {
