@@ -157,7 +157,7 @@ func (s *seat) Suspect(string, members.Finding) {}
 // Refresh shows the node the table as it is after a while.
 func (s *seat) Refresh() {
 	go func() {
-		time.Sleep(s.table.delay())
+		time.Sleep(s.table.delay()) //nolint:forbidigo // the bubble's clock, in every test that delays
 		if !s.blind.Load() {
 			s.see(s.table.now())
 		}
@@ -273,7 +273,7 @@ func (p *port) Serve(receive func(*clusterpb.Frame)) {
 }
 
 func (p *port) Connect(_ context.Context, address string) (cluster.Connection, error) {
-	time.Sleep(p.net.delay())
+	time.Sleep(p.net.delay()) //nolint:forbidigo // the bubble's clock, in every test that delays
 	to := p.net.reach(p.address, address)
 	if to == nil {
 		return nil, fmt.Errorf("connect to %s: refused", address)
@@ -339,7 +339,7 @@ func (w *wire) Send(f *clusterpb.Frame) error {
 		return nil
 	}
 	go func() {
-		time.Sleep(net.delay())
+		time.Sleep(net.delay()) //nolint:forbidigo // the bubble's clock, in every test that delays
 		to := net.reach(w.from.address, w.to)
 		if to == nil {
 			return

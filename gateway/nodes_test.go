@@ -58,7 +58,7 @@ func TestCatalogueFollowsOtherNodes(t *testing.T) {
 				if time.Since(start) > within {
 					t.Fatalf("%s: node %d lists %d, want %d", what, i, len(got), want)
 				}
-				time.Sleep(20 * time.Millisecond) // a real database: there is nothing else to wait for
+				time.Sleep(20 * time.Millisecond) //nolint:forbidigo // a real database: there is nothing else to wait for
 			}
 		}
 	}

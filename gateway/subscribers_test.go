@@ -84,7 +84,7 @@ func measureSubscribers(b *testing.B, n int) {
 	find("listening")
 	b.ReportMetric(float64(inUse()-before)/float64(n), "B/subscriber")
 	for i := range rounds {
-		time.Sleep(500 * time.Millisecond) // the pace of the changes
+		time.Sleep(500 * time.Millisecond) //nolint:forbidigo // a benchmark: the pace of the changes
 		change(int64(2 + i))
 	}
 	var p50, p99, most, got float64

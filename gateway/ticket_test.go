@@ -58,7 +58,7 @@ func TestTicketChanged(t *testing.T) {
 		began := time.Since(opened)
 		for joined := range int64(5) {
 			h.room.put(aSale, h.room.sale(joined+6))
-			time.Sleep(2 * time.Second)
+			time.Sleep(2 * time.Second) //nolint:forbidigo // the bubble's clock
 		}
 		paused := h.room.sale(10)
 		paused.Sale.Schedule.PerSecond = 0

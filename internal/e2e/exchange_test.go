@@ -141,6 +141,6 @@ func exported(t *testing.T, s *server, n int, format string) string {
 		if time.Now().After(deadline) {
 			t.Fatalf("never %d products: %s", n, diagnostics)
 		}
-		time.Sleep(100 * time.Millisecond) // a real process: there is nothing else to wait for
+		time.Sleep(100 * time.Millisecond) //nolint:forbidigo // a real process: there is nothing else to wait for
 	}
 }
