@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"os"
 	"os/exec"
 	"regexp"
@@ -424,21 +425,27 @@ func TestBench(t *testing.T) {
 // A second signal does not wait for the drain.
 func TestASecondSignalEndsAtOnce(t *testing.T) {
 	s := serve(t, nil, "serve", "--data-dir="+t.TempDir())
-	// A request under way holds the drain up.
+	// A request under way holds the drain up: the server has asked for its body, which never comes.
 	read, write := io.Pipe()
 	defer write.Close()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.url+"/graphql", read)
+	underWay := make(chan struct{})
+	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{Got100Continue: func() { close(underWay) }})
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url+"/graphql", read)
 	if err != nil {
 		t.Fatal(err)
 	}
 	request.Header.Set("content-type", "application/json")
+	request.Header.Set("expect", "100-continue")
+	client := &http.Client{Transport: &http.Transport{ExpectContinueTimeout: time.Minute}}
 	go func() { // it never gets an answer
-		if response, err := http.DefaultClient.Do(request); err == nil {
+		if response, err := client.Do(request); err == nil {
 			response.Body.Close()
 		}
 	}()
-	if _, err := fmt.Fprint(write, `{"query":`); err != nil {
-		t.Fatal(err)
+	select {
+	case <-underWay:
+	case <-time.After(10 * time.Second):
+		t.Fatal("the server does not read the request's body")
 	}
 	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
