@@ -1,9 +1,7 @@
 package membership
 
 import (
-	"context"
 	"errors"
-	"net"
 	"syscall"
 
 	"stampede/cluster/members"
@@ -20,15 +18,4 @@ func FindingOf(err error) members.Finding {
 		return members.Gone
 	}
 	return members.Unreachable
-}
-
-// ProbeTCP is a Probe that only connects. It takes a process that was started
-// again at the same address for the one before; that one says so itself.
-func ProbeTCP(ctx context.Context, m members.Member) members.Finding {
-	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, "tcp", m.Address)
-	if err == nil {
-		conn.Close()
-	}
-	return FindingOf(err)
 }

@@ -147,7 +147,7 @@ func startProcess(t *testing.T, table Table) *process {
 	s, err := Start(t.Context(), Config{
 		Self:  members.Member{ID: NewID(), Address: l.Addr().String(), Roles: []members.Role{members.Actors}},
 		Table: table, Logger: slog.New(slog.DiscardHandler),
-		Probe: ProbeTCP,
+		Probe: probeTCP,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -158,6 +158,15 @@ func startProcess(t *testing.T, table Table) *process {
 		t.Fatal(err)
 	}
 	return p
+}
+
+// probeTCP only connects: what else a node asks of who answers is remoting's.
+func probeTCP(ctx context.Context, m members.Member) members.Finding {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", m.Address)
+	if err == nil {
+		conn.Close()
+	}
+	return FindingOf(err)
 }
 
 // die is what SIGKILL looks like to the others.

@@ -48,7 +48,8 @@ type Accounts struct {
 }
 
 // NewAccounts keys account ids and refresh tokens with the secret, which must
-// be the same on all nodes and for ever (LoadSecret).
+// be the same on all nodes and for ever: with another one, nobody's account is
+// found.
 func NewAccounts(caller Caller, tokens *Tokens, passwords *Passwords, secret []byte, clock func() time.Time) *Accounts {
 	if len(secret) == 0 {
 		panic("account ids without a secret would tell whose they are")

@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -207,27 +208,24 @@ func TestBadKeyFiles(t *testing.T) {
 	})
 }
 
-func TestLoadSecret(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "d", "account.secret")
-	first, err := LoadSecret(path)
-	if err != nil || len(first) != SecretBytes || bytes.Equal(first, make([]byte, SecretBytes)) {
-		t.Fatalf("%x, %v", first, err)
-	}
-	info, err := os.Stat(path)
-	if err != nil || info.Mode().Perm() != 0o600 {
-		t.Fatalf("%v, %v", info, err)
-	}
-	again, err := LoadSecret(path)
-	if err != nil || !bytes.Equal(again, first) {
-		t.Fatalf("another secret: %v", err)
-	}
-	if left, err := os.ReadDir(filepath.Dir(path)); err != nil || len(left) != 1 {
-		t.Fatalf("left behind: %v, %v", left, err)
-	}
-	if err := os.WriteFile(path, first[1:], 0o600); err != nil {
+// A secret's file is its owner's alone, and what is there is never replaced.
+func TestSecretFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "d", "secret.pem")
+	if err := writeSecretFile(path, []byte("first")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := LoadSecret(path); err == nil {
-		t.Fatal("took a secret of another size")
+	if err := writeSecretFile(path, []byte("second")); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("over one that is there: %v", err)
+	}
+	if got, err := os.ReadFile(path); err != nil || string(got) != "first" {
+		t.Errorf("it holds %q, %v", got, err)
+	}
+	for of, want := range map[string]fs.FileMode{path: 0o600, filepath.Dir(path): 0o700} {
+		if info, err := os.Stat(of); err != nil || info.Mode().Perm() != want {
+			t.Errorf("%s: %v, %v, want %v", of, info, err, want)
+		}
+	}
+	if left, err := os.ReadDir(filepath.Dir(path)); err != nil || len(left) != 1 {
+		t.Errorf("left behind: %v, %v", left, err)
 	}
 }
