@@ -12,6 +12,8 @@ tool = go tool -modfile=.tools/$(1).mod $(1)
 export PATH := $(CURDIR)/.servers/node/bin:$(PATH)
 
 # More flags for go test, e.g. make test TEST_FLAGS=-v PACKAGES=./actors/...
+# GO_TEST is what runs them: .ci/run puts gotestsum there.
+GO_TEST ?= go test
 TEST_FLAGS ?=
 PACKAGES ?= ./...
 # More flags for make cluster, e.g. CLUSTER_FLAGS='--nodes 5 --listen 127.0.0.1:0'
@@ -32,7 +34,7 @@ run: ## a whole shop on this machine, with nothing else installed
 	@go run ./cmd/stampede dev
 
 test: servers ## every test, with a real MongoDB and a real Kafka: nothing is skipped
-	STAMPEDE_REQUIRE_SERVERS=1 go test -count=1 -timeout=20m $(TEST_FLAGS) $(PACKAGES)
+	STAMPEDE_REQUIRE_SERVERS=1 $(GO_TEST) -count=1 -timeout=20m $(TEST_FLAGS) $(PACKAGES)
 
 test-long: servers ## what is random, for many more seeds, kills and histories: some minutes
 	STAMPEDE_REQUIRE_SERVERS=1 go test -count=1 -timeout=60m ./internal/e2e -skip='^TestCluster$$' -rounds=40 -histories=40
