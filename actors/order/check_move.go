@@ -63,7 +63,7 @@ func (s *State) checkOpenMove() error {
 		return nil
 	}
 	m := s.move
-	if len(m.lines) == 0 || m.refunded && m.refund == nil || m.refund != nil && m.refund.GetAmount() == nil {
+	if len(m.lines) == 0 || m.refunded && m.refund == nil || m.moved && (!m.refunded || len(m.settles()) == 0) || m.refund != nil && m.refund.GetAmount() == nil {
 		return errors.New("half a move is under way")
 	}
 	before, amount := int32(-1), int64(0)

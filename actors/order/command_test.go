@@ -46,6 +46,7 @@ func TestCommands(t *testing.T) {
 			"refunded":        "; UNSPECIFIED; CANCELLED REFUNDED",
 			"partly refunded": "; UNSPECIFIED; PARTIALLY_FULFILLED PARTIALLY_REFUNDED",
 			"sent back":       "; UNSPECIFIED; FULFILLED REFUNDED",
+			"settling":        "; UNSPECIFIED; FULFILLED REFUNDED",
 			"unrefunded":      "; UNSPECIFIED; CONFIRMED CAPTURED",
 		}},
 		"place another": {tooMuch, map[string]string{
@@ -71,6 +72,7 @@ func TestCommands(t *testing.T) {
 			"refunded":        "; IDEMPOTENCY_MISMATCH; CANCELLED REFUNDED",
 			"partly refunded": "; IDEMPOTENCY_MISMATCH; PARTIALLY_FULFILLED PARTIALLY_REFUNDED",
 			"sent back":       "; IDEMPOTENCY_MISMATCH; FULFILLED REFUNDED",
+			"settling":        "; IDEMPOTENCY_MISMATCH; FULFILLED REFUNDED",
 			"unrefunded":      "; IDEMPOTENCY_MISMATCH; CONFIRMED CAPTURED",
 		}},
 		"pay": {pay("p9", "tok"), map[string]string{
@@ -96,6 +98,7 @@ func TestCommands(t *testing.T) {
 			"refunded":        "; ILLEGAL_TRANSITION; CANCELLED REFUNDED",
 			"partly refunded": "; ILLEGAL_TRANSITION; PARTIALLY_FULFILLED PARTIALLY_REFUNDED",
 			"sent back":       "; ILLEGAL_TRANSITION; FULFILLED REFUNDED",
+			"settling":        "; ILLEGAL_TRANSITION; FULFILLED REFUNDED",
 			"unrefunded":      "; ILLEGAL_TRANSITION; CONFIRMED CAPTURED",
 		}},
 		"pay again": {pay("p1", "tok"), map[string]string{
@@ -121,6 +124,7 @@ func TestCommands(t *testing.T) {
 			"refunded":        "; UNSPECIFIED; CANCELLED REFUNDED",
 			"partly refunded": "; UNSPECIFIED; PARTIALLY_FULFILLED PARTIALLY_REFUNDED",
 			"sent back":       "; UNSPECIFIED; FULFILLED REFUNDED",
+			"settling":        "; UNSPECIFIED; FULFILLED REFUNDED",
 			"unrefunded":      "; UNSPECIFIED; CONFIRMED CAPTURED",
 		}},
 		"pay again otherwise": {pay("p1", "other"), map[string]string{
@@ -146,6 +150,7 @@ func TestCommands(t *testing.T) {
 			"refunded":        "; IDEMPOTENCY_MISMATCH; CANCELLED REFUNDED",
 			"partly refunded": "; IDEMPOTENCY_MISMATCH; PARTIALLY_FULFILLED PARTIALLY_REFUNDED",
 			"sent back":       "; IDEMPOTENCY_MISMATCH; FULFILLED REFUNDED",
+			"settling":        "; IDEMPOTENCY_MISMATCH; FULFILLED REFUNDED",
 			"unrefunded":      "; IDEMPOTENCY_MISMATCH; CONFIRMED CAPTURED",
 		}},
 		"cancel": {&orderpb.Cancel{Actor: owner, Reason: "changed my mind"}, map[string]string{
@@ -171,6 +176,7 @@ func TestCommands(t *testing.T) {
 			"refunded":        "; ILLEGAL_TRANSITION; CANCELLED REFUNDED",
 			"partly refunded": "; ILLEGAL_TRANSITION; PARTIALLY_FULFILLED PARTIALLY_REFUNDED",
 			"sent back":       "; ILLEGAL_TRANSITION; FULFILLED REFUNDED",
+			"settling":        "; ILLEGAL_TRANSITION; FULFILLED REFUNDED",
 			"unrefunded":      "; ILLEGAL_TRANSITION; CONFIRMED CAPTURED",
 		}},
 		"get": {&orderpb.Get{Actor: owner}, map[string]string{
@@ -196,6 +202,7 @@ func TestCommands(t *testing.T) {
 			"refunded":        "; UNSPECIFIED; CANCELLED REFUNDED",
 			"partly refunded": "; UNSPECIFIED; PARTIALLY_FULFILLED PARTIALLY_REFUNDED",
 			"sent back":       "; UNSPECIFIED; FULFILLED REFUNDED",
+			"settling":        "; UNSPECIFIED; FULFILLED REFUNDED",
 			"unrefunded":      "; UNSPECIFIED; CONFIRMED CAPTURED",
 		}},
 		"tick": {&commonpb.Tick{}, map[string]string{
@@ -221,6 +228,7 @@ func TestCommands(t *testing.T) {
 			"refunded":        "; waits; CANCELLED REFUNDED",
 			"partly refunded": "; waits; PARTIALLY_FULFILLED PARTIALLY_REFUNDED",
 			"sent back":       "; waits; FULFILLED REFUNDED",
+			"settling":        "; waits; FULFILLED REFUNDED",
 			"unrefunded":      "; waits; CONFIRMED CAPTURED",
 		}},
 		"continue, nothing heard": {&commonpb.Continue{}, map[string]string{
@@ -246,6 +254,7 @@ func TestCommands(t *testing.T) {
 			"refunded":        "; waits; CANCELLED REFUNDED",
 			"partly refunded": "; waits; PARTIALLY_FULFILLED PARTIALLY_REFUNDED",
 			"sent back":       "; waits; FULFILLED REFUNDED",
+			"settling":        "; waits; FULFILLED REFUNDED",
 			"unrefunded":      "; waits; CONFIRMED CAPTURED",
 		}},
 		"fulfil": {fulfil("f9"), map[string]string{
@@ -271,6 +280,7 @@ func TestCommands(t *testing.T) {
 			"refunded":        "; ILLEGAL_TRANSITION; CANCELLED REFUNDED",
 			"partly refunded": "Fulfilled; waits; FULFILLED PARTIALLY_REFUNDED",
 			"sent back":       "; ILLEGAL_TRANSITION; FULFILLED REFUNDED",
+			"settling":        "; ILLEGAL_TRANSITION; FULFILLED REFUNDED",
 			"unrefunded":      "Fulfilled; waits; FULFILLED CAPTURED",
 		}},
 		"fulfil again": {fulfil("f1", "A", 1), map[string]string{
@@ -296,6 +306,7 @@ func TestCommands(t *testing.T) {
 			"refunded":        "; ILLEGAL_TRANSITION; CANCELLED REFUNDED",
 			"partly refunded": "; UNSPECIFIED; PARTIALLY_FULFILLED PARTIALLY_REFUNDED",
 			"sent back":       "; UNSPECIFIED; FULFILLED REFUNDED",
+			"settling":        "; UNSPECIFIED; FULFILLED REFUNDED",
 			"unrefunded":      "Fulfilled; waits; PARTIALLY_FULFILLED CAPTURED",
 		}},
 		"refund": {refund("r9", false), map[string]string{
@@ -321,6 +332,7 @@ func TestCommands(t *testing.T) {
 			"refunded":        "; ILLEGAL_TRANSITION; CANCELLED REFUNDED",
 			"partly refunded": "RefundRequested; waits; PARTIALLY_FULFILLED PARTIALLY_REFUNDED",
 			"sent back":       "; ILLEGAL_TRANSITION; FULFILLED REFUNDED",
+			"settling":        "; waits; FULFILLED REFUNDED",
 			"unrefunded":      "RefundRequested; waits; CONFIRMED CAPTURED",
 		}},
 		"refund again": {refund("r1", true), map[string]string{
@@ -346,6 +358,7 @@ func TestCommands(t *testing.T) {
 			"refunded":        "; UNSPECIFIED; CANCELLED REFUNDED",
 			"partly refunded": "; IDEMPOTENCY_MISMATCH; PARTIALLY_FULFILLED PARTIALLY_REFUNDED",
 			"sent back":       "; UNSPECIFIED; FULFILLED REFUNDED",
+			"settling":        "; UNSPECIFIED; FULFILLED REFUNDED",
 			"unrefunded":      "; PAYMENT_DECLINED; CONFIRMED CAPTURED",
 		}},
 		"notice": {&orderpb.PaymentNotice{Attempt: 1}, map[string]string{
@@ -371,6 +384,7 @@ func TestCommands(t *testing.T) {
 			"refunded":        "; UNSPECIFIED; CANCELLED REFUNDED",
 			"partly refunded": "; UNSPECIFIED; PARTIALLY_FULFILLED PARTIALLY_REFUNDED",
 			"sent back":       "; UNSPECIFIED; FULFILLED REFUNDED",
+			"settling":        "; UNSPECIFIED; FULFILLED REFUNDED",
 			"unrefunded":      "; UNSPECIFIED; CONFIRMED CAPTURED",
 		}},
 	}

@@ -94,7 +94,7 @@ func (d *draft) movedBefore(k *moveKey, hash []byte) Decision {
 	switch {
 	case string(k.inputHash) != string(hash):
 		return d.refuse(mismatch())
-	case d.s.move != nil && d.s.move.number == k.number:
+	case d.s.move != nil && d.s.move.number == k.number && !d.s.move.moved:
 		return d.wait()
 	}
 	return d.answer(k.refusal)
@@ -152,7 +152,8 @@ func tooManyMoves() *commonpb.Refusal {
 	return refuse(commonpb.Reason_REASON_ILLEGAL_TRANSITION, "an order has at most "+strconv.Itoa(MaxMoves)+" fulfilments and refunds")
 }
 
-// moveAsks is what a move wants of others: the money, and then the units.
+// moveAsks is what a move wants of others: the money, then the units, and then
+// that nobody remembers it for this order's sake.
 func (s *State) moveAsks() []Ask {
 	m := s.move
 	if m.refund != nil && !m.refunded {
@@ -160,6 +161,9 @@ func (s *State) moveAsks() []Ask {
 			OrderId: s.id, Attempt: s.payment.attempt, Number: m.number, Reference: s.payment.reference,
 			Amount: proto.CloneOf(m.refund.GetAmount()), RequestedAtMs: m.requestedAtMs,
 		}}}
+	}
+	if m.moved {
+		return s.settleAsks()
 	}
 	asks := make([]Ask, len(m.lines))
 	for i, l := range m.lines {
@@ -170,8 +174,18 @@ func (s *State) moveAsks() []Ask {
 		}
 		asks[i].Command = &skupb.Return{
 			OrderId: s.id, CustomerId: s.customerID, Move: m.number, Committed: l.GetUnfulfilled(),
-			Fulfilled: l.GetQuantity() - l.GetUnfulfilled(), Restock: m.refund.GetRestock(), SaleId: s.saleID,
+			Fulfilled: l.GetQuantity() - l.GetUnfulfilled(), Restock: m.refund.GetRestock(), SettledLater: l.GetUnfulfilled() == 0, SaleId: s.saleID,
 		}
+	}
+	return asks
+}
+
+func (s *State) settleAsks() []Ask {
+	var asks []Ask
+	for _, l := range s.move.settles() {
+		asks = append(asks, Ask{Key: askKey(attemptKey("settle", s.move.number), int(l.GetLine())), Kind: "sku", ID: l.GetSku(), Command: &skupb.SettleReturn{
+			OrderId: s.id, Move: s.move.number,
+		}})
 	}
 	return asks
 }
@@ -212,5 +226,17 @@ func (d *draft) unitsMoved(asks []Ask, heard map[string]proto.Message) {
 			return
 		}
 	}
-	d.add(&orderpb.Event{Event: &orderpb.Event_UnitsMoved{UnitsMoved: &orderpb.UnitsMoved{Number: d.s.move.number}}})
+	d.add(&orderpb.Event{Event: &orderpb.Event_UnitsMoved{UnitsMoved: &orderpb.UnitsMoved{
+		Number: d.s.move.number, SettledLater: len(d.s.move.settles()) > 0,
+	}}})
+}
+
+// returnSettled: every SKU knows that the move is not asked for again.
+func (d *draft) returnSettled(asks []Ask, heard map[string]proto.Message) {
+	for _, a := range asks {
+		if _, ok := heard[a.Key].(*skupb.SettleReturnReply); !ok {
+			return
+		}
+	}
+	d.add(&orderpb.Event{Event: &orderpb.Event_ReturnSettled{ReturnSettled: &orderpb.ReturnSettled{Number: d.s.move.number}}})
 }

@@ -56,6 +56,10 @@ func Evolve(s *State, e *orderpb.Event) {
 		s.evolveRefundRefused(v.RefundRefused, atMs)
 	case *orderpb.Event_UnitsMoved:
 		s.evolveUnitsMoved(v.UnitsMoved)
+	case *orderpb.Event_ReturnSettled:
+		s.requireMove(v.ReturnSettled.GetNumber())
+		s.require(s.move.moved, "settled before the units moved")
+		s.move = nil
 	default:
 		s.require(false, "unknown event")
 	}

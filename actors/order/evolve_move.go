@@ -77,7 +77,15 @@ func (s *State) evolveRefundRefused(e *orderpb.RefundRefused, atMs int64) {
 func (s *State) evolveUnitsMoved(e *orderpb.UnitsMoved) {
 	s.requireMove(e.GetNumber())
 	s.require(s.move.refund == nil || s.move.refunded, "units moved before the money")
-	s.move = nil
+	s.require(!s.move.moved, "units moved twice")
+	if e.GetSettledLater() {
+		s.require(len(s.move.settles()) > 0, "nothing to settle")
+		next := *s.move
+		next.moved = true
+		s.move = &next
+	} else {
+		s.move = nil
+	}
 	for i := range s.lines {
 		if s.lines[i].left() == 0 {
 			s.lines[i].status = orderpb.LineStatus_LINE_STATUS_NONE

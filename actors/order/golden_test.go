@@ -63,9 +63,11 @@ func TestGoldenEvents(t *testing.T) {
 			Number: 2, Lines: []*orderpb.MovedLine{{Line: 1, Sku: "B", Quantity: 2, Unfulfilled: 1}}, Amount: eur(500), Total: eur(750),
 			Reference: "re_1", Reason: "broken", Restock: true,
 		}}},
-		"refund_refused": {Event: &orderpb.Event_RefundRefused{RefundRefused: &orderpb.RefundRefused{Number: 2, Reason: "no balance"}}},
-		"units_moved":    {Event: &orderpb.Event_UnitsMoved{UnitsMoved: &orderpb.UnitsMoved{Number: 2}}},
-		"holds_released": {Event: &orderpb.Event_HoldsReleased{HoldsReleased: &orderpb.HoldsReleased{}}},
+		"refund_refused":            {Event: &orderpb.Event_RefundRefused{RefundRefused: &orderpb.RefundRefused{Number: 2, Reason: "no balance"}}},
+		"units_moved":               {Event: &orderpb.Event_UnitsMoved{UnitsMoved: &orderpb.UnitsMoved{Number: 2}}},
+		"units_moved-settled-later": {Event: &orderpb.Event_UnitsMoved{UnitsMoved: &orderpb.UnitsMoved{Number: 2, SettledLater: true}}},
+		"return_settled":            {Event: &orderpb.Event_ReturnSettled{ReturnSettled: &orderpb.ReturnSettled{Number: 2}}},
+		"holds_released":            {Event: &orderpb.Event_HoldsReleased{HoldsReleased: &orderpb.HoldsReleased{}}},
 	}
 	fields := (&orderpb.Event{}).ProtoReflect().Descriptor().Oneofs().ByName("event").Fields()
 	for i := range fields.Len() {

@@ -24,14 +24,14 @@ func TestMoveAsks(t *testing.T) {
 	}
 	follow(t, s, t0, grant)
 	for i, want := range []*skupb.Return{
-		{OrderId: s.id, CustomerId: "usr_1", Move: 2, Fulfilled: 1, Restock: true},
+		{OrderId: s.id, CustomerId: "usr_1", Move: 2, Fulfilled: 1, Restock: true, SettledLater: true},
 		{OrderId: s.id, CustomerId: "usr_1", Move: 2, Committed: 2, Restock: true},
 	} {
 		if a := Pending(s)[i]; a.ID != s.lines[i].sku || !proto.Equal(a.Command, want) {
 			t.Errorf("%v, want %v", a, want)
 		}
 	}
-	if got := settle(t, s, t0, grant); got != "UnitsMoved" || statusName(s) != "FULFILLED REFUNDED" {
+	if got := settle(t, s, t0, grant); got != "UnitsMoved, ReturnSettled" || statusName(s) != "FULFILLED REFUNDED" {
 		t.Errorf("%s, %s", got, statusName(s))
 	}
 }

@@ -149,7 +149,7 @@ var grant = answers{
 	"reserve": held(), "confirm": confirmedAt(9), "release": &skupb.ReleaseReply{},
 	"authorize": authorized(), "capture": &paymentpb.CaptureReply{}, "void": &paymentpb.VoidReply{},
 	"lookup": authorized(), "refund": &paymentpb.RefundReply{Status: paymentpb.RefundReply_STATUS_REFUNDED, Reference: "re"},
-	"fulfil": &skupb.FulfilReply{}, "return": &skupb.ReturnReply{},
+	"fulfil": &skupb.FulfilReply{}, "return": &skupb.ReturnReply{}, "settlereturn": &skupb.SettleReturnReply{},
 }
 
 // but is the same answers with others in some places.
@@ -225,7 +225,7 @@ func statusName(s *State) string {
 // and nothing has been decided since.
 var stateNames = []string{
 	"unknown", "reserved", "due", "rejected", "paying", "acting", "authorized", "declined", "confirmed", "cancelling", "cancelled", "undelivered", "expired",
-	"uncaptured", "fulfilling", "partly", "fulfilled", "refunding", "returning", "refunded", "partly refunded", "sent back", "unrefunded",
+	"uncaptured", "fulfilling", "partly", "fulfilled", "refunding", "returning", "refunded", "partly refunded", "settling", "sent back", "unrefunded",
 }
 
 func inState(t testing.TB, name string) *State {
@@ -285,6 +285,10 @@ func inState(t testing.TB, name string) *State {
 	case "partly refunded":
 		s = then(t, "partly", refund("r1", true, "B", 1))
 		settle(t, s, t0, grant)
+	case "settling": // the SKUs are told that the order knows
+		s = then(t, "fulfilled", refund("r1", true))
+		follow(t, s, t0, grant)
+		follow(t, s, t0, grant)
 	case "sent back":
 		s = then(t, "fulfilled", refund("r1", true))
 		settle(t, s, t0, grant)

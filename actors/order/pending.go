@@ -120,6 +120,8 @@ func (d *draft) proceed(heard map[string]proto.Message) Decision {
 		d.refunded(heard[asks[0].Key])
 	case *skupb.Fulfil, *skupb.Return:
 		d.unitsMoved(asks, heard)
+	case *skupb.SettleReturn:
+		d.returnSettled(asks, heard)
 	case *paymentpb.Void:
 		d.voided(asks, heard)
 	}

@@ -40,7 +40,7 @@ func (m *openMove) message() *orderpb.OpenMove {
 	if m == nil {
 		return nil
 	}
-	out := &orderpb.OpenMove{Number: m.number, Refund: proto.CloneOf(m.refund), Refunded: m.refunded, RequestedAtMs: m.requestedAtMs}
+	out := &orderpb.OpenMove{Number: m.number, Refund: proto.CloneOf(m.refund), Refunded: m.refunded, Moved: m.moved, RequestedAtMs: m.requestedAtMs}
 	for _, l := range m.lines {
 		out.Lines = append(out.Lines, proto.CloneOf(l))
 	}
@@ -132,7 +132,7 @@ func Restore(id string, snapshot []byte) (*State, error) {
 		s.moves = append(s.moves, moveKey{key: k.GetIdempotencyKey(), inputHash: k.GetInputHash(), number: k.GetNumber(), refusal: k.GetRefusal()})
 	}
 	if m := o.GetOpenMove(); m != nil {
-		s.move = &openMove{number: m.GetNumber(), lines: m.GetLines(), refund: m.GetRefund(), refunded: m.GetRefunded(), requestedAtMs: m.GetRequestedAtMs()}
+		s.move = &openMove{number: m.GetNumber(), lines: m.GetLines(), refund: m.GetRefund(), refunded: m.GetRefunded(), moved: m.GetMoved(), requestedAtMs: m.GetRequestedAtMs()}
 	}
 	if err := check(s); err != nil {
 		return nil, fmt.Errorf("restore order %q: %w", id, err)

@@ -140,13 +140,26 @@ type moveKey struct {
 }
 
 // openMove is a fulfilment, or a refund if refund is set, that others have not
-// taken in yet.
+// taken in yet, or have not been told yet that the order knows that they have.
 type openMove struct {
-	number        int64
-	lines         []*orderpb.MovedLine
-	refund        *orderpb.RefundRequested
-	refunded      bool
+	number   int64
+	lines    []*orderpb.MovedLine
+	refund   *orderpb.RefundRequested
+	refunded bool
+	// moved: the SKUs have the units, and are told that this is known.
+	moved         bool
 	requestedAtMs int64
+}
+
+// settles lists the lines whose SKUs remember the move until they are told that
+// the order knows of it: those of which nothing but fulfilled units came back.
+func (m *openMove) settles() (lines []*orderpb.MovedLine) {
+	for _, l := range m.lines {
+		if m.refund != nil && l.GetUnfulfilled() == 0 {
+			lines = append(lines, l)
+		}
+	}
+	return lines
 }
 
 // paymentKey remembers the idempotency key of an attempt, and how it was

@@ -24,8 +24,8 @@ func check(s *State) error {
 	if err := checkSale(s); err != nil {
 		return err
 	}
-	if len(s.allocations) > MaxAllocations || len(s.allocations)+s.settled.len() > MaxOrders || s.remembered.len() > MaxRemembered {
-		return fmt.Errorf("%d allocations, %d ended holds, %d remembered answers: over a bound", len(s.allocations), s.settled.len(), s.remembered.len())
+	if len(s.allocations) > MaxAllocations || len(s.allocations)+s.settled.len()+s.unsettled.len() > MaxOrders || s.remembered.len() > MaxRemembered {
+		return fmt.Errorf("%d allocations, %d ended holds, %d remembered answers: over a bound", len(s.allocations), s.settled.len()+s.unsettled.len(), s.remembered.len())
 	}
 	if s.version < 0 || s.version > maxVersion {
 		return fmt.Errorf("version %d cannot be", s.version)
@@ -35,6 +35,11 @@ func check(s *State) error {
 	}
 	if s.config.productID == "" && (s.config.active || s.stocked || s.stock.onHand() != 0) {
 		return errors.New("stock or a sale without a product")
+	}
+	for m := s.unsettled.first; m != nil; m = m.next {
+		if s.settled.get(m.key) != nil || m.value.move < 1 || m.value.move > maxMove || m.value.expired {
+			return fmt.Errorf("order %q has an open return numbered %d", m.key, m.value.move)
+		}
 	}
 	return nil
 }
@@ -47,7 +52,7 @@ func checkAllocations(s *State) error {
 			return fmt.Errorf("order %q is filed under %q", a.orderID, id)
 		case a.quantity < 1 || a.quantity > MaxQuantity:
 			return fmt.Errorf("order %q has %d units", id, a.quantity)
-		case s.settled.get(id) != nil:
+		case s.ended(id) != nil:
 			return fmt.Errorf("the hold of order %q is over, and it has units", id)
 		case a.reservedVersion < 1 || a.reservedVersion > s.version || a.committed() && (a.committedVersion < a.reservedVersion || a.committedVersion > s.version):
 			return fmt.Errorf("order %q has versions %d and %d of %d", id, a.reservedVersion, a.committedVersion, s.version)

@@ -37,6 +37,8 @@ func (d *draft) decide(cmd proto.Message) proto.Message {
 		return d.fulfil(c)
 	case *skupb.Return:
 		return d.takeBack(c)
+	case *skupb.SettleReturn:
+		return d.settleReturn(c)
 	case *skupb.GetLevel:
 		return d.getLevel()
 	case *skupb.Adjust:

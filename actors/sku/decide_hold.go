@@ -79,7 +79,7 @@ func (d *draft) reservedAlready(a *allocation, c *skupb.Reserve) *skupb.ReserveR
 
 // refuseEnded is for an order whose hold is over, just now or earlier.
 func (d *draft) refuseEnded(orderID string, expired bool) *commonpb.Refusal {
-	m := d.s.settled.get(orderID)
+	m := d.s.ended(orderID)
 	switch {
 	case expired || m != nil && m.value.expired:
 		return refuse(commonpb.Reason_REASON_HOLD_EXPIRED, "the order's hold has ended: place a new order", "sku")
@@ -135,7 +135,7 @@ func (d *draft) refuseAllocation() *commonpb.Refusal {
 
 func (d *draft) refuseOrder() *commonpb.Refusal {
 	s := d.s
-	if len(s.allocations)+s.settled.len()-s.settled.forgettable(d.nowMs) < MaxOrders {
+	if len(s.allocations)+s.settled.len()+s.unsettled.len()-s.settled.forgettable(d.nowMs) < MaxOrders {
 		return nil
 	}
 	r := refuse(commonpb.Reason_REASON_THROTTLED, "this SKU knows "+decimal(MaxOrders)+" orders of the last "+decimal(int64(KeepFor/time.Hour))+" hours: at most that many at a time")
@@ -185,7 +185,7 @@ func (d *draft) confirm(c *skupb.Confirm) *skupb.ConfirmReply {
 }
 
 func (d *draft) reacquire(c *skupb.Confirm, expired bool) *skupb.ConfirmReply {
-	m := d.s.settled.get(c.GetOrderId())
+	m := d.s.ended(c.GetOrderId())
 	if m != nil && !m.value.expired {
 		return &skupb.ConfirmReply{Refusal: refuse(commonpb.Reason_REASON_ILLEGAL_TRANSITION, "the order has given its units back", "sku")}
 	}
@@ -264,7 +264,7 @@ func (d *draft) release(c *skupb.Release) *skupb.ReleaseReply {
 }
 
 func (d *draft) rememberRelease(orderID string, expired bool) *skupb.ReleaseReply {
-	m := d.s.settled.get(orderID)
+	m := d.s.ended(orderID)
 	if m != nil && !m.value.expired {
 		return &skupb.ReleaseReply{}
 	}

@@ -9,7 +9,10 @@ import (
 // refunds) are numbered, and reach a SKU one by one in that order, so the last
 // number is all that there is to remember: a move that is not above it was
 // taken in already. An order whose units are all moved has no allocation any
-// more, and its last number is remembered like the end of a hold.
+// more, and its last number is remembered like the end of a hold. That is enough
+// for what needs units that are sold: of those there are none any more. Fulfilled
+// units could come back twice, so a return of them is remembered until the order
+// has written down that it knows of it (SettleReturn).
 
 // fulfil takes units that have left the building out of committed.
 func (d *draft) fulfil(c *skupb.Fulfil) *skupb.FulfilReply {
@@ -51,6 +54,7 @@ func (d *draft) takeBack(c *skupb.Return) *skupb.ReturnReply {
 	}
 	d.add(&skupb.Event{Event: &skupb.Event_Returned{Returned: &skupb.Returned{
 		OrderId: c.GetOrderId(), CustomerId: c.GetCustomerId(), Move: c.GetMove(), Committed: committed, Fulfilled: fulfilled, Restocked: c.GetRestock(), SaleId: c.GetSaleId(),
+		SettledLater: c.GetSettledLater() && a == nil,
 	}}}, d.stock.returned(committed, fulfilled, c.GetRestock()))
 	return &skupb.ReturnReply{}
 }
@@ -67,12 +71,23 @@ func (d *draft) refuseReturn(c *skupb.Return, a *allocation) *commonpb.Refusal {
 	switch {
 	case d.s.config.productID == "":
 		return d.notConfigured()
-	case c.GetRestock() && d.stock.onHand()+c.GetFulfilled() > MaxOnHand:
-		return refuse(commonpb.Reason_REASON_INVALID, "a SKU has at most "+decimal(MaxOnHand)+" units on hand", "quantity")
-	case a == nil && d.s.settled.get(c.GetOrderId()) == nil:
+	case c.GetRestock() && d.stock.onHand()+c.GetFulfilled() > maxStock: // unless the journal is made up
+		return refuse(commonpb.Reason_REASON_INVALID, "there are not that many units in the world", "quantity")
+	case a == nil && d.s.ended(c.GetOrderId()) == nil:
 		return d.refuseOrder()
 	}
 	return nil
+}
+
+// settleReturn forgets, in a day, what the order will not ask for again.
+func (d *draft) settleReturn(c *skupb.SettleReturn) *skupb.SettleReturnReply {
+	if r := checkMove(c.GetOrderId(), c.GetMove(), 1); r != nil {
+		return &skupb.SettleReturnReply{Refusal: r}
+	}
+	if m := d.s.unsettled.get(c.GetOrderId()); m != nil && m.value.move <= c.GetMove() {
+		d.add(&skupb.Event{Event: &skupb.Event_ReturnSettled{ReturnSettled: &skupb.ReturnSettled{OrderId: c.GetOrderId(), Move: m.value.move}}}, d.stock)
+	}
+	return &skupb.SettleReturnReply{}
 }
 
 // bought is what the order has here, unless its hold has just ended.
@@ -89,7 +104,7 @@ func (d *draft) movedAlready(orderID string, a *allocation, move int64) bool {
 	if a != nil {
 		return int64(a.move) >= move
 	}
-	m := d.s.settled.get(orderID)
+	m := d.s.ended(orderID)
 	return m != nil && m.value.move >= move
 }
 

@@ -22,8 +22,8 @@ func (d *draft) adjust(c *skupb.Adjust) *skupb.StockReply {
 	case r != nil:
 	case c.GetDelta() == 0 || c.GetDelta() > MaxOnHand || c.GetDelta() < -MaxOnHand:
 		r = refuse(commonpb.Reason_REASON_INVALID, "delta is between -"+decimal(MaxOnHand)+" and "+decimal(MaxOnHand)+", and not 0", "delta")
-	case d.stock.onHand()+c.GetDelta() > MaxOnHand:
-		r = refuse(commonpb.Reason_REASON_INVALID, "a SKU has at most "+decimal(MaxOnHand)+" units on hand: "+decimal(MaxOnHand-d.stock.onHand())+" more", "delta")
+	case c.GetDelta() > 0 && d.stock.onHand()+c.GetDelta() > MaxOnHand:
+		r = refuse(commonpb.Reason_REASON_INVALID, "a SKU has at most "+decimal(MaxOnHand)+" units on hand: "+decimal(max(0, MaxOnHand-d.stock.onHand()))+" more", "delta")
 	case c.GetDelta() < 0:
 		r = d.refuseUnits(-c.GetDelta(), anyUnits, "delta")
 	}

@@ -27,6 +27,8 @@ func Evolve(s *State, e *skupb.Event) {
 		s.fulfilled(v.Fulfilled)
 	case *skupb.Event_Returned:
 		s.returned(v.Returned)
+	case *skupb.Event_ReturnSettled:
+		s.returnSettled(v.ReturnSettled)
 	case *skupb.Event_ReleaseRemembered:
 		s.require(s.allocations[v.ReleaseRemembered.GetOrderId()] == nil, "units are the order's, and it was taken for unknown")
 		s.settle(v.ReleaseRemembered.GetOrderId(), false)
@@ -175,7 +177,7 @@ func (s *State) allocate(a *allocation) {
 		s.allocations = map[string]*allocation{}
 	}
 	s.allocations[a.orderID] = a
-	s.require(s.settled.get(a.orderID) == nil, "allocated after its end")
+	s.require(s.ended(a.orderID) == nil, "allocated after its end")
 }
 
 // allocation is the one that an event is about.

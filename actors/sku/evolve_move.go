@@ -12,7 +12,7 @@ func (s *State) returned(e *skupb.Returned) {
 	if s.allocations[e.GetOrderId()] != nil || e.GetCommitted() > 0 {
 		s.take(e.GetOrderId(), e.GetMove(), e.GetCommitted())
 	} else {
-		s.settleMoved(e.GetOrderId(), e.GetMove())
+		s.settleMoved(e.GetOrderId(), e.GetMove(), e.GetSettledLater())
 	}
 	s.refundedInSale(e)
 	s.stock = s.stock.returned(e.GetCommitted(), e.GetFulfilled(), e.GetRestocked())
@@ -28,14 +28,36 @@ func (s *State) take(orderID string, move, quantity int64) {
 	a.quantity -= int32(quantity) //nolint:gosec // at most what the order has
 	if a.quantity == 0 {
 		delete(s.allocations, orderID)
-		s.settleMoved(orderID, move)
+		s.settleMoved(orderID, move, false)
 	}
 }
 
-// settleMoved remembers the last move of an order that has no units here.
-func (s *State) settleMoved(orderID string, move int64) {
-	if m := s.settled.get(orderID); m != nil {
+// settleMoved remembers the last move of an order that has no units here: for
+// KeepFor, or until the order says that it knows of it.
+func (s *State) settleMoved(orderID string, move int64, later bool) {
+	if m := s.ended(orderID); m != nil {
 		s.require(move > m.value.move, "a move out of order")
 	}
+	s.settled.remove(orderID)
+	s.unsettled.remove(orderID)
+	if later {
+		s.unsettled.put(orderID, s.updatedAtMs, settled{move: move})
+		return
+	}
 	s.settled.put(orderID, s.updatedAtMs, settled{move: move})
+}
+
+func (s *State) returnSettled(e *skupb.ReturnSettled) {
+	m := s.unsettled.get(e.GetOrderId())
+	s.require(m != nil && m.value.move <= e.GetMove(), "settled what was not open")
+	s.unsettled.remove(e.GetOrderId())
+	s.settled.put(e.GetOrderId(), s.updatedAtMs, m.value)
+}
+
+// ended is what is remembered of an order that has no units here.
+func (s *State) ended(orderID string) *memory[settled] {
+	if m := s.unsettled.get(orderID); m != nil {
+		return m
+	}
+	return s.settled.get(orderID)
 }

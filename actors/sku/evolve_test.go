@@ -93,7 +93,7 @@ func TestRestoreRefuses(t *testing.T) {
 		{"another SKU", func(m *skupb.State) { m.Sku = "OTHER" }},
 		{"another stock", func(m *skupb.State) { m.Stock.Held++ }},
 		{"negative stock", func(m *skupb.State) { m.Stock.Available = -1 }},
-		{"too much stock", func(m *skupb.State) { m.Stock.Available = MaxOnHand }},
+		{"too much stock", func(m *skupb.State) { m.Stock.Available = maxStock }},
 		{"an allocation twice", func(m *skupb.State) { m.Allocations = append(m.Allocations, m.Allocations[0]) }},
 		{"an allocation fewer", func(m *skupb.State) { m.Allocations = m.Allocations[1:] }},
 		{"an impossible quantity", func(m *skupb.State) { m.Allocations[0].Quantity = 1 << 32 }},
@@ -102,6 +102,10 @@ func TestRestoreRefuses(t *testing.T) {
 		{"ended and held", func(m *skupb.State) {
 			m.Settled = append(m.Settled, &skupb.Settled{OrderId: m.Allocations[0].OrderId})
 		}},
+		{"ended and returning", func(m *skupb.State) {
+			m.Settled = append(m.Settled, &skupb.Settled{OrderId: m.Settled[0].OrderId, Move: 1, Unsettled: true})
+		}},
+		{"returning without a move", func(m *skupb.State) { m.Settled = append(m.Settled, &skupb.Settled{OrderId: "o9", Unsettled: true}) }},
 		{"ended twice", func(m *skupb.State) { m.Settled = append(m.Settled, m.Settled[0]) }},
 		{"remembered twice", func(m *skupb.State) { m.Remembered = append(m.Remembered, m.Remembered[0]) }},
 		{"stock without a product", func(m *skupb.State) { m.ProductId = "" }},

@@ -44,6 +44,10 @@ func TestGoldenEvents(t *testing.T) {
 		"returned": {Event: &skupb.Event_Returned{Returned: &skupb.Returned{
 			OrderId: "ord_1", CustomerId: "usr_1", Move: 3, Committed: 1, Fulfilled: 2, Restocked: true,
 		}}},
+		"returned-settled-later": {Event: &skupb.Event_Returned{Returned: &skupb.Returned{
+			OrderId: "ord_1", CustomerId: "usr_1", Move: 3, Fulfilled: 2, Restocked: true, SettledLater: true, SaleId: "sal_1",
+		}}},
+		"return_settled":               {Event: &skupb.Event_ReturnSettled{ReturnSettled: &skupb.ReturnSettled{OrderId: "ord_1", Move: 3}}},
 		"release_remembered":           {Event: &skupb.Event_ReleaseRemembered{ReleaseRemembered: &skupb.ReleaseRemembered{OrderId: "ord_1"}}},
 		"release_remembered-unclaimed": {Event: &skupb.Event_ReleaseRemembered{ReleaseRemembered: &skupb.ReleaseRemembered{OrderId: "ord_1", Unclaimed: true}}},
 		"sale_configured": {Event: &skupb.Event_SaleConfigured{SaleConfigured: &skupb.SaleConfigured{Sale: &skupb.ConfigureSale{
@@ -81,6 +85,11 @@ func TestGoldenSnapshot(t *testing.T) {
 	if _, err := Restore("SHOE-42", b); err != nil {
 		t.Error(err)
 	}
+}
+
+func TestGoldenSnapshotWithAReturn(t *testing.T) {
+	s := given(t, at0(onSale(20), reserve("o1", 2), confirm("o1", 2), fulfil("o1", 1, 2), release("o2"), lastingReturn("o1", 2, 1)))
+	goldenFile(t, filepath.Join("testdata", "snapshot-return.binpb"), Snapshot(s), &skupb.State{})
 }
 
 func TestGoldenSnapshotWithASale(t *testing.T) {

@@ -210,7 +210,7 @@ func anyCommand(draw func(what string, n int) int, now time.Time) proto.Message 
 	key := fmt.Sprint("k", draw("key", 10))
 	quantity := int64(1 + draw("quantity", 4))
 	move := int64(1 + draw("move", 4))
-	switch draw("command", 15) {
+	switch draw("command", 16) {
 	case 0, 1, 2, 3:
 		return &skupb.Reserve{
 			OrderId: order, CustomerId: "usr_" + order, Quantity: quantity,
@@ -231,7 +231,11 @@ func anyCommand(draw func(what string, n int) int, now time.Time) proto.Message 
 	case 11, 12:
 		return fulfil(order, move, quantity)
 	case 13:
-		return returned(order, move, int64(draw("committed", 3)), int64(draw("fulfilled", 3)), draw("restock", 2) == 1)
+		r := returned(order, move, int64(draw("committed", 3)), int64(draw("fulfilled", 3)), draw("restock", 2) == 1)
+		r.SettledLater = draw("lasting", 2) == 1
+		return r
+	case 14:
+		return settleReturn(order, move)
 	default:
 		return &commonpb.Tick{}
 	}
@@ -374,7 +378,7 @@ func mustMarshal(t testing.TB, m proto.Message) string {
 func FuzzDecide(f *testing.F) {
 	commands := []proto.Message{
 		&skupb.Reserve{}, &skupb.Confirm{}, &skupb.Release{}, &skupb.Adjust{}, &skupb.SetOnHand{}, &skupb.MarkUnavailable{},
-		&skupb.Configure{}, &skupb.Unconfigure{}, &skupb.GetLevel{}, &commonpb.Tick{}, &commonpb.Continue{}, &skupb.Fulfil{}, &skupb.Return{},
+		&skupb.Configure{}, &skupb.Unconfigure{}, &skupb.GetLevel{}, &commonpb.Tick{}, &commonpb.Continue{}, &skupb.Fulfil{}, &skupb.Return{}, &skupb.SettleReturn{},
 	}
 	for name, steps := range states {
 		s := given(f, steps)

@@ -82,3 +82,80 @@ func TestMovesAreRemembered(t *testing.T) {
 		t.Errorf("%+v", s.stock)
 	}
 }
+
+func lastingReturn(order string, move, fulfilled int64) *skupb.Return {
+	r := returned(order, move, 0, fulfilled, true)
+	r.SettledLater = true
+	return r
+}
+
+func settleReturn(order string, move int64) *skupb.SettleReturn {
+	return &skupb.SettleReturn{OrderId: order, Move: move}
+}
+
+// TestReturnsAreRememberedUntilSettled: units that came back are counted once,
+// however late the order asks again, and what else happened meanwhile.
+func TestReturnsAreRememberedUntilSettled(t *testing.T) {
+	s := given(t, at0(onSale(10), reserve("o1", 4), confirm("o1", 4), fulfil("o1", 1, 4)))
+	now := t0
+	meanwhile := func(d time.Duration) { // and the SKU forgets what it may
+		now = now.Add(d)
+		for i := range 3 * maxForgotten {
+			decide(t, s, adjust(fmt.Sprint(now, i), 1), now)
+			decide(t, s, adjust(fmt.Sprint(now, i, "back"), -1), now)
+		}
+		s = restored(t, s)
+	}
+	meanwhile(40 * 24 * time.Hour)
+	for range 3 { // 40 days later each time
+		decide(t, s, lastingReturn("o1", 2, 3), now)
+		meanwhile(40 * 24 * time.Hour)
+	}
+	if s.stock != (stock{9, 0, 0, 0}) {
+		t.Fatalf("%+v", s.stock)
+	}
+	if events, reply := decide(t, s, settleReturn("o1", 1), now); len(events) != 0 || refusalOf(reply) != nil {
+		t.Errorf("an older one is settled: %s, %v", names(events), reply)
+	}
+	decide(t, s, lastingReturn("o1", 3, 1), now)
+	for _, want := range []string{"ReturnSettled", ""} {
+		if events, reply := decide(t, s, settleReturn("o1", 3), now); names(events) != want || refusalOf(reply) != nil {
+			t.Errorf("%s, %v; want %s", names(events), reply, want)
+		}
+	}
+	if events, _ := decide(t, s, lastingReturn("o1", 3, 1), now.Add(KeepFor)); len(events) != 0 || s.stock != (stock{10, 0, 0, 0}) {
+		t.Errorf("a late repeat of what is settled: %s, %+v", names(events), s.stock)
+	}
+	meanwhile(KeepFor + time.Millisecond)
+	if s.ended("o1") != nil {
+		t.Error("what is settled is kept for ever")
+	}
+}
+
+// TestReturnsAboveTheBound: what customers send back is counted, whatever the
+// staff has put on hand meanwhile; only the staff is held to the bound.
+func TestReturnsAboveTheBound(t *testing.T) {
+	for _, r := range []*skupb.Return{returned("o1", 2, 0, 4, true), lastingReturn("o1", 2, 4)} {
+		s := given(t, at0(onSale(MaxOnHand), reserve("o1", 4), confirm("o1", 4), fulfil("o1", 1, 4), adjust("k1", 4), r))
+		if s = restored(t, s); s.stock.available != MaxOnHand+4 {
+			t.Fatalf("%+v", s.stock)
+		}
+		for _, tt := range []struct {
+			cmd    proto.Message
+			reason string
+			onHand int64
+		}{
+			{adjust("k2", 1), "INVALID", MaxOnHand + 4},
+			{aside("k3", 5), "UNSPECIFIED", MaxOnHand + 4},
+			{reserve("o2", 5), "UNSPECIFIED", MaxOnHand + 4},
+			{adjust("k4", -1), "UNSPECIFIED", MaxOnHand + 3},
+			{count("k5", MaxOnHand+1, false), "INVALID", MaxOnHand + 3},
+			{count("k6", MaxOnHand-1, false), "UNSPECIFIED", MaxOnHand - 1},
+			{adjust("k7", 1), "UNSPECIFIED", MaxOnHand},
+		} {
+			if _, reply := decide(t, s, tt.cmd, t0); reasonOf(reply) != tt.reason || s.stock.onHand() != tt.onHand {
+				t.Errorf("%v: %v, %+v", tt.cmd, reply, s.stock)
+			}
+		}
+	}
+}

@@ -3,7 +3,8 @@ package sku
 import "time"
 
 // recent remembers values by key in the order in which they came. What is
-// older than KeepFor may be forgotten, oldest first, a few at a time.
+// older than KeepFor may be forgotten, oldest first, a few at a time. What
+// forget is not called for stays until it is removed.
 type recent[T any] struct {
 	byKey       map[string]*memory[T]
 	first, last *memory[T]

@@ -68,15 +68,17 @@ func snapshotRemembered(s *State) []*skupb.Remembered {
 }
 
 func snapshotSettled(s *State) []*skupb.Settled {
-	if s.settled.len() == 0 {
+	if s.settled.len()+s.unsettled.len() == 0 {
 		return nil
 	}
-	messages := make([]skupb.Settled, s.settled.len())
+	messages := make([]skupb.Settled, s.settled.len()+s.unsettled.len())
 	out := make([]*skupb.Settled, 0, len(messages))
-	for m := s.settled.first; m != nil; m = m.next {
-		one := &messages[len(out)]
-		one.OrderId, one.AtMs, one.Expired, one.Move = m.key, m.atMs, m.value.expired, m.value.move
-		out = append(out, one)
+	for _, from := range [...]*recent[settled]{&s.settled, &s.unsettled} {
+		for m := from.first; m != nil; m = m.next {
+			one := &messages[len(out)]
+			one.OrderId, one.AtMs, one.Expired, one.Move, one.Unsettled = m.key, m.atMs, m.value.expired, m.value.move, from == &s.unsettled
+			out = append(out, one)
+		}
 	}
 	return out
 }
@@ -100,12 +102,16 @@ func Restore(id string, snapshot []byte) (*State, error) {
 	s.restoreSale(m)
 	s.restoreAllocations(m.GetAllocations())
 	for _, e := range m.GetSettled() {
-		s.settled.put(e.GetOrderId(), e.GetAtMs(), settled{expired: e.GetExpired(), move: e.GetMove()})
+		in := &s.settled
+		if e.GetUnsettled() {
+			in = &s.unsettled
+		}
+		in.put(e.GetOrderId(), e.GetAtMs(), settled{expired: e.GetExpired(), move: e.GetMove()})
 	}
 	for _, e := range m.GetRemembered() {
 		s.remembered.put(e.GetIdempotencyKey(), e.GetAtMs(), remembered{inputHash: string(e.GetInputHash()), after: stockOf(e.GetAfter()), version: e.GetVersion()})
 	}
-	if len(s.allocations) != len(m.GetAllocations()) || s.settled.len() != len(m.GetSettled()) || s.remembered.len() != len(m.GetRemembered()) {
+	if len(s.allocations) != len(m.GetAllocations()) || s.settled.len()+s.unsettled.len() != len(m.GetSettled()) || s.remembered.len() != len(m.GetRemembered()) {
 		return nil, fmt.Errorf("restore sku %q: an entry is there twice", id)
 	}
 	if err := check(s); err != nil {

@@ -13,14 +13,16 @@ import (
 
 // The bounds of one SKU. Whoever runs into one is told its number.
 const (
-	// MaxOnHand bounds the units of a SKU, whatever their state.
+	// MaxOnHand bounds what the staff puts on hand. Units that come back from
+	// customers are counted beyond it: they were the SKU's before.
 	MaxOnHand = 1_000_000_000
 	// MaxQuantity bounds the units of one hold.
 	MaxQuantity = 10_000
 	// MaxAllocations bounds the orders with units held or committed.
 	MaxAllocations = 250_000
-	// MaxOrders bounds the orders that the SKU knows: those with units and
-	// those whose hold ended within KeepFor.
+	// MaxOrders bounds the orders that the SKU knows: those with units, those
+	// whose hold ended within KeepFor, and those with a return that they have
+	// not heard of.
 	MaxOrders = 500_000
 	// MaxRemembered bounds the answers kept by idempotency key.
 	MaxRemembered = 65_536
@@ -40,6 +42,8 @@ const (
 	// maxForgotten is how many old memories one event lets go of, so that none
 	// costs more than a moment.
 	maxForgotten = 4
+	// maxStock is more than any SKU comes to: 10^14 returns of MaxQuantity.
+	maxStock = 1 << 60
 	// maxMove bounds the numbers of an order's fulfilments and refunds.
 	maxMove = 1_000_000
 
@@ -53,9 +57,9 @@ const (
 // on it, one at a time; only Evolve changes it.
 //
 // Invariants, which check verifies: every one of the four states of stock is
-// at least 0 and their sum at most MaxOnHand; held and committed are the sums
-// of the allocations in that state; an order is in at most one of allocations
-// and settled; deadlines has exactly the held allocations, the next to end
+// at least 0 and their sum at most maxStock; held and committed are the sums
+// of the allocations in that state; an order is in at most one of allocations,
+// settled and unsettled; deadlines has exactly the held allocations, the next to end
 // first; the bounds above.
 type State struct {
 	id          string
@@ -70,6 +74,9 @@ type State struct {
 	deadlines   heap[*allocation]
 	// settled has the orders whose hold is over.
 	settled recent[settled]
+	// unsettled has those orders without units that may return the same again:
+	// they stay until they say that they know the answer.
+	unsettled recent[settled]
 	// remembered has the answers that idempotency keys got.
 	remembered recent[remembered]
 

@@ -12,11 +12,11 @@ func (k stock) onHand() int64 { return k.available + k.held + k.committed + k.un
 // possible reports whether there can be such a stock.
 func (k stock) possible() bool {
 	for _, n := range [...]int64{k.available, k.held, k.committed, k.unavailable} {
-		if n < 0 || n > MaxOnHand {
+		if n < 0 || n > maxStock {
 			return false
 		}
 	}
-	return k.onHand() <= MaxOnHand
+	return k.onHand() <= maxStock
 }
 
 // counted is the stock after a count found delta units more or fewer: missing

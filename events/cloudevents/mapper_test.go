@@ -132,6 +132,7 @@ func TestOrderEvents(t *testing.T) {
 		},
 		{&orderpb.Event{Event: &orderpb.Event_RefundRefused{RefundRefused: &orderpb.RefundRefused{Number: 2, Reason: "no"}}}, "RefundRefused", `{"orderId":"` + orderID + `","reason":"no"}`},
 		{&orderpb.Event{Event: &orderpb.Event_UnitsMoved{UnitsMoved: &orderpb.UnitsMoved{Number: 2}}}, "OrderUnitsMoved", `{"orderId":"` + orderID + `"}`},
+		{&orderpb.Event{Event: &orderpb.Event_ReturnSettled{ReturnSettled: &orderpb.ReturnSettled{Number: 2}}}, "OrderReturnSettled", `{"orderId":"` + orderID + `"}`},
 		{&orderpb.Event{Event: &orderpb.Event_HoldsReleased{HoldsReleased: &orderpb.HoldsReleased{}}}, "OrderHoldsReleased", `{"orderId":"` + orderID + `"}`},
 	}
 	schemas := eventschemas.Load(t, "../..")
@@ -170,6 +171,7 @@ func TestStockEvents(t *testing.T) {
 		{"confirmed", &skupb.Event{Event: &skupb.Event_Confirmed{Confirmed: &skupb.Confirmed{OrderId: "ord_abcdefghijklmnopqrstuvwx23", Quantity: 2, Reacquired: 1}}}, "ReservationConfirmed", `{"sku":"A","orderId":"ord_abcdefghijklmnopqrstuvwx23","quantity":2,"reacquired":1,` + level + `}`},
 		{"fulfilled", &skupb.Event{Event: &skupb.Event_Fulfilled{Fulfilled: &skupb.Fulfilled{OrderId: "ord_abcdefghijklmnopqrstuvwx23", CustomerId: "usr_abcdefghijklmnopqrstuvwx23", Move: 1, Quantity: 2}}}, "ReservationFulfilled", `{"sku":"A","orderId":"ord_abcdefghijklmnopqrstuvwx23","quantity":2,` + level + `}`},
 		{"returned", &skupb.Event{Event: &skupb.Event_Returned{Returned: &skupb.Returned{OrderId: "ord_abcdefghijklmnopqrstuvwx23", CustomerId: "usr_abcdefghijklmnopqrstuvwx23", Move: 2, Committed: 1, Fulfilled: 2, Restocked: true}}}, "ReservationReturned", `{"sku":"A","orderId":"ord_abcdefghijklmnopqrstuvwx23","committed":1,"fulfilled":2,"restocked":true,` + level + `}`},
+		{"return settled", &skupb.Event{Event: &skupb.Event_ReturnSettled{ReturnSettled: &skupb.ReturnSettled{OrderId: "ord_abcdefghijklmnopqrstuvwx23", Move: 2}}}, "ReservationReturnSettled", `{"sku":"A","orderId":"ord_abcdefghijklmnopqrstuvwx23",` + level + `}`},
 		{"shortfall", &skupb.Event{Event: &skupb.Event_Shortfall{Shortfall: &skupb.Shortfall{Missing: 4, Reason: "count"}}}, "StockShortfall", `{"sku":"A","missing":4,` + level + `,"reason":"count"}`},
 		{"depleted", &skupb.Event{Event: &skupb.Event_Depleted{Depleted: &skupb.Depleted{}}}, "StockDepleted", `{"sku":"A",` + level + `}`},
 		{"replenished", &skupb.Event{Event: &skupb.Event_Replenished{Replenished: &skupb.Replenished{}}}, "StockReplenished", `{"sku":"A",` + level + `}`},

@@ -96,6 +96,8 @@ func moveData(id string, e *orderpb.Event) proto.Message {
 		return &eventspb.RefundRefused{OrderId: id, Reason: e.RefundRefused.GetReason()}
 	case *orderpb.Event_UnitsMoved:
 		return &eventspb.OrderUnitsMoved{OrderId: id}
+	case *orderpb.Event_ReturnSettled:
+		return &eventspb.OrderReturnSettled{OrderId: id}
 	}
 	return nil
 }

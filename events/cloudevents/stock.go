@@ -108,6 +108,8 @@ func stockData(sku string, level *eventspb.StockLevel, e *skupb.Event) proto.Mes
 		return &eventspb.ReservationReturned{
 			Sku: sku, OrderId: r.GetOrderId(), Committed: r.GetCommitted(), Fulfilled: r.GetFulfilled(), Restocked: r.GetRestocked(), Level: level,
 		}
+	case *skupb.Event_ReturnSettled:
+		return &eventspb.ReservationReturnSettled{Sku: sku, OrderId: e.ReturnSettled.GetOrderId(), Level: level}
 	case *skupb.Event_Shortfall:
 		return &eventspb.StockShortfall{Sku: sku, Missing: e.Shortfall.GetMissing(), Reason: e.Shortfall.GetReason(), Level: level}
 	case *skupb.Event_Depleted:

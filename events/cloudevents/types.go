@@ -11,12 +11,12 @@ func Types(topic string) []string {
 		return []string{
 			"OrderPlaced", "OrderReserved", "OrderRejected", "PaymentRequested", "PaymentActionRequired", "PaymentAuthorized", "PaymentDeclined",
 			"OrderConfirmed", "PaymentCaptured", "PaymentVoided", "OrderFulfilled", "OrderCancelled", "OrderExpired", "OrderHoldsReleased",
-			"RefundRequested", "OrderRefunded", "RefundRefused", "OrderUnitsMoved",
+			"RefundRequested", "OrderRefunded", "RefundRefused", "OrderUnitsMoved", "OrderReturnSettled",
 		}
 	case TopicStock:
 		return []string{
 			"SkuConfigured", "StockAdjusted", "StockReserved", "ReservationReleased", "ReservationExpired", "ReservationConfirmed",
-			"ReservationFulfilled", "ReservationReturned", "StockShortfall", "StockDepleted", "StockReplenished",
+			"ReservationFulfilled", "ReservationReturned", "ReservationReturnSettled", "StockShortfall", "StockDepleted", "StockReplenished",
 			"SkuSaleConfigured", "SkuSaleClosed", "SkuSaleReported",
 		}
 	case TopicStockLevels:

@@ -21,7 +21,7 @@ func (e *Entry) Type() string {
 		return "Stock" + name
 	case "Released", "ReleaseRemembered":
 		return "ReservationReleased"
-	case "Expired", "Confirmed", "Fulfilled", "Returned":
+	case "Expired", "Confirmed", "Fulfilled", "Returned", "ReturnSettled":
 		return "Reservation" + name
 	case "SaleConfigured", "SaleClosed", "SaleReported":
 		return "Sku" + name

@@ -1108,6 +1108,51 @@ func (x *OrderUnitsMoved) GetOrderId() string {
 	return ""
 }
 
+// OrderReturnSettled: the SKUs know that the order will not return the same units again. Nothing else has changed.
+type OrderReturnSettled struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	OrderId       string                 `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OrderReturnSettled) Reset() {
+	*x = OrderReturnSettled{}
+	mi := &file_stampede_events_v1_events_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OrderReturnSettled) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OrderReturnSettled) ProtoMessage() {}
+
+func (x *OrderReturnSettled) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_events_v1_events_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OrderReturnSettled.ProtoReflect.Descriptor instead.
+func (*OrderReturnSettled) Descriptor() ([]byte, []int) {
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *OrderReturnSettled) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
 type PaymentActionRequired struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	OrderId       string                 `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
@@ -1119,7 +1164,7 @@ type PaymentActionRequired struct {
 
 func (x *PaymentActionRequired) Reset() {
 	*x = PaymentActionRequired{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[17]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1131,7 +1176,7 @@ func (x *PaymentActionRequired) String() string {
 func (*PaymentActionRequired) ProtoMessage() {}
 
 func (x *PaymentActionRequired) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[17]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1144,7 +1189,7 @@ func (x *PaymentActionRequired) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PaymentActionRequired.ProtoReflect.Descriptor instead.
 func (*PaymentActionRequired) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{17}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *PaymentActionRequired) GetOrderId() string {
@@ -1178,7 +1223,7 @@ type PaymentCaptured struct {
 
 func (x *PaymentCaptured) Reset() {
 	*x = PaymentCaptured{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[18]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1190,7 +1235,7 @@ func (x *PaymentCaptured) String() string {
 func (*PaymentCaptured) ProtoMessage() {}
 
 func (x *PaymentCaptured) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[18]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1203,7 +1248,7 @@ func (x *PaymentCaptured) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PaymentCaptured.ProtoReflect.Descriptor instead.
 func (*PaymentCaptured) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{18}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *PaymentCaptured) GetOrderId() string {
@@ -1229,7 +1274,7 @@ type PaymentVoided struct {
 
 func (x *PaymentVoided) Reset() {
 	*x = PaymentVoided{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[19]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1241,7 +1286,7 @@ func (x *PaymentVoided) String() string {
 func (*PaymentVoided) ProtoMessage() {}
 
 func (x *PaymentVoided) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[19]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1254,7 +1299,7 @@ func (x *PaymentVoided) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PaymentVoided.ProtoReflect.Descriptor instead.
 func (*PaymentVoided) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{19}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *PaymentVoided) GetOrderId() string {
@@ -1274,7 +1319,7 @@ type OrderHoldsReleased struct {
 
 func (x *OrderHoldsReleased) Reset() {
 	*x = OrderHoldsReleased{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[20]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1286,7 +1331,7 @@ func (x *OrderHoldsReleased) String() string {
 func (*OrderHoldsReleased) ProtoMessage() {}
 
 func (x *OrderHoldsReleased) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[20]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1299,7 +1344,7 @@ func (x *OrderHoldsReleased) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OrderHoldsReleased.ProtoReflect.Descriptor instead.
 func (*OrderHoldsReleased) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{20}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *OrderHoldsReleased) GetOrderId() string {
@@ -1325,7 +1370,7 @@ type SkuConfigured struct {
 
 func (x *SkuConfigured) Reset() {
 	*x = SkuConfigured{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[21]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1337,7 +1382,7 @@ func (x *SkuConfigured) String() string {
 func (*SkuConfigured) ProtoMessage() {}
 
 func (x *SkuConfigured) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[21]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1350,7 +1395,7 @@ func (x *SkuConfigured) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SkuConfigured.ProtoReflect.Descriptor instead.
 func (*SkuConfigured) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{21}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SkuConfigured) GetSku() string {
@@ -1408,7 +1453,7 @@ type StockAdjusted struct {
 
 func (x *StockAdjusted) Reset() {
 	*x = StockAdjusted{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[22]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1420,7 +1465,7 @@ func (x *StockAdjusted) String() string {
 func (*StockAdjusted) ProtoMessage() {}
 
 func (x *StockAdjusted) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[22]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1433,7 +1478,7 @@ func (x *StockAdjusted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StockAdjusted.ProtoReflect.Descriptor instead.
 func (*StockAdjusted) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{22}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *StockAdjusted) GetSku() string {
@@ -1478,7 +1523,7 @@ type StockReserved struct {
 
 func (x *StockReserved) Reset() {
 	*x = StockReserved{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[23]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1490,7 +1535,7 @@ func (x *StockReserved) String() string {
 func (*StockReserved) ProtoMessage() {}
 
 func (x *StockReserved) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[23]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1503,7 +1548,7 @@ func (x *StockReserved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StockReserved.ProtoReflect.Descriptor instead.
 func (*StockReserved) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{23}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *StockReserved) GetSku() string {
@@ -1563,7 +1608,7 @@ type ReservationReleased struct {
 
 func (x *ReservationReleased) Reset() {
 	*x = ReservationReleased{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[24]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1575,7 +1620,7 @@ func (x *ReservationReleased) String() string {
 func (*ReservationReleased) ProtoMessage() {}
 
 func (x *ReservationReleased) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[24]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1588,7 +1633,7 @@ func (x *ReservationReleased) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReservationReleased.ProtoReflect.Descriptor instead.
 func (*ReservationReleased) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{24}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ReservationReleased) GetSku() string {
@@ -1638,7 +1683,7 @@ type ReservationExpired struct {
 
 func (x *ReservationExpired) Reset() {
 	*x = ReservationExpired{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[25]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1650,7 +1695,7 @@ func (x *ReservationExpired) String() string {
 func (*ReservationExpired) ProtoMessage() {}
 
 func (x *ReservationExpired) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[25]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1663,7 +1708,7 @@ func (x *ReservationExpired) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReservationExpired.ProtoReflect.Descriptor instead.
 func (*ReservationExpired) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{25}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ReservationExpired) GetSku() string {
@@ -1708,7 +1753,7 @@ type ReservationConfirmed struct {
 
 func (x *ReservationConfirmed) Reset() {
 	*x = ReservationConfirmed{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[26]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1720,7 +1765,7 @@ func (x *ReservationConfirmed) String() string {
 func (*ReservationConfirmed) ProtoMessage() {}
 
 func (x *ReservationConfirmed) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[26]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1733,7 +1778,7 @@ func (x *ReservationConfirmed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReservationConfirmed.ProtoReflect.Descriptor instead.
 func (*ReservationConfirmed) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{26}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ReservationConfirmed) GetSku() string {
@@ -1784,7 +1829,7 @@ type ReservationFulfilled struct {
 
 func (x *ReservationFulfilled) Reset() {
 	*x = ReservationFulfilled{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[27]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1796,7 +1841,7 @@ func (x *ReservationFulfilled) String() string {
 func (*ReservationFulfilled) ProtoMessage() {}
 
 func (x *ReservationFulfilled) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[27]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1809,7 +1854,7 @@ func (x *ReservationFulfilled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReservationFulfilled.ProtoReflect.Descriptor instead.
 func (*ReservationFulfilled) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{27}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ReservationFulfilled) GetSku() string {
@@ -1855,7 +1900,7 @@ type ReservationReturned struct {
 
 func (x *ReservationReturned) Reset() {
 	*x = ReservationReturned{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[28]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1867,7 +1912,7 @@ func (x *ReservationReturned) String() string {
 func (*ReservationReturned) ProtoMessage() {}
 
 func (x *ReservationReturned) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[28]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1880,7 +1925,7 @@ func (x *ReservationReturned) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReservationReturned.ProtoReflect.Descriptor instead.
 func (*ReservationReturned) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{28}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ReservationReturned) GetSku() string {
@@ -1937,7 +1982,7 @@ type StockShortfall struct {
 
 func (x *StockShortfall) Reset() {
 	*x = StockShortfall{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[29]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1949,7 +1994,7 @@ func (x *StockShortfall) String() string {
 func (*StockShortfall) ProtoMessage() {}
 
 func (x *StockShortfall) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[29]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1962,7 +2007,7 @@ func (x *StockShortfall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StockShortfall.ProtoReflect.Descriptor instead.
 func (*StockShortfall) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{29}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *StockShortfall) GetSku() string {
@@ -2003,7 +2048,7 @@ type StockDepleted struct {
 
 func (x *StockDepleted) Reset() {
 	*x = StockDepleted{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[30]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2015,7 +2060,7 @@ func (x *StockDepleted) String() string {
 func (*StockDepleted) ProtoMessage() {}
 
 func (x *StockDepleted) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[30]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2028,7 +2073,7 @@ func (x *StockDepleted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StockDepleted.ProtoReflect.Descriptor instead.
 func (*StockDepleted) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{30}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *StockDepleted) GetSku() string {
@@ -2055,7 +2100,7 @@ type StockReplenished struct {
 
 func (x *StockReplenished) Reset() {
 	*x = StockReplenished{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[31]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2067,7 +2112,7 @@ func (x *StockReplenished) String() string {
 func (*StockReplenished) ProtoMessage() {}
 
 func (x *StockReplenished) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[31]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2080,7 +2125,7 @@ func (x *StockReplenished) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StockReplenished.ProtoReflect.Descriptor instead.
 func (*StockReplenished) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{31}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *StockReplenished) GetSku() string {
@@ -2110,7 +2155,7 @@ type ProductVariant struct {
 
 func (x *ProductVariant) Reset() {
 	*x = ProductVariant{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[32]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2122,7 +2167,7 @@ func (x *ProductVariant) String() string {
 func (*ProductVariant) ProtoMessage() {}
 
 func (x *ProductVariant) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[32]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2135,7 +2180,7 @@ func (x *ProductVariant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProductVariant.ProtoReflect.Descriptor instead.
 func (*ProductVariant) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{32}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ProductVariant) GetSku() string {
@@ -2172,7 +2217,7 @@ type ProductCreated struct {
 
 func (x *ProductCreated) Reset() {
 	*x = ProductCreated{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[33]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2184,7 +2229,7 @@ func (x *ProductCreated) String() string {
 func (*ProductCreated) ProtoMessage() {}
 
 func (x *ProductCreated) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[33]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2197,7 +2242,7 @@ func (x *ProductCreated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProductCreated.ProtoReflect.Descriptor instead.
 func (*ProductCreated) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{33}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ProductCreated) GetProductId() string {
@@ -2249,7 +2294,7 @@ type ProductUpdated struct {
 
 func (x *ProductUpdated) Reset() {
 	*x = ProductUpdated{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[34]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2261,7 +2306,7 @@ func (x *ProductUpdated) String() string {
 func (*ProductUpdated) ProtoMessage() {}
 
 func (x *ProductUpdated) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[34]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2274,7 +2319,7 @@ func (x *ProductUpdated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProductUpdated.ProtoReflect.Descriptor instead.
 func (*ProductUpdated) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{34}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ProductUpdated) GetProductId() string {
@@ -2323,7 +2368,7 @@ type ProductSkusConfigured struct {
 
 func (x *ProductSkusConfigured) Reset() {
 	*x = ProductSkusConfigured{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[35]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2335,7 +2380,7 @@ func (x *ProductSkusConfigured) String() string {
 func (*ProductSkusConfigured) ProtoMessage() {}
 
 func (x *ProductSkusConfigured) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[35]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2348,7 +2393,7 @@ func (x *ProductSkusConfigured) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProductSkusConfigured.ProtoReflect.Descriptor instead.
 func (*ProductSkusConfigured) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{35}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ProductSkusConfigured) GetProductId() string {
@@ -2376,7 +2421,7 @@ type UserRegistered struct {
 
 func (x *UserRegistered) Reset() {
 	*x = UserRegistered{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[36]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2388,7 +2433,7 @@ func (x *UserRegistered) String() string {
 func (*UserRegistered) ProtoMessage() {}
 
 func (x *UserRegistered) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[36]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2401,7 +2446,7 @@ func (x *UserRegistered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserRegistered.ProtoReflect.Descriptor instead.
 func (*UserRegistered) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{36}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *UserRegistered) GetUserId() string {
@@ -2427,7 +2472,7 @@ type ProfileUpdated struct {
 
 func (x *ProfileUpdated) Reset() {
 	*x = ProfileUpdated{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[37]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2439,7 +2484,7 @@ func (x *ProfileUpdated) String() string {
 func (*ProfileUpdated) ProtoMessage() {}
 
 func (x *ProfileUpdated) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[37]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2452,7 +2497,7 @@ func (x *ProfileUpdated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProfileUpdated.ProtoReflect.Descriptor instead.
 func (*ProfileUpdated) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{37}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ProfileUpdated) GetUserId() string {
@@ -2472,7 +2517,7 @@ type RolesChanged struct {
 
 func (x *RolesChanged) Reset() {
 	*x = RolesChanged{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[38]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2484,7 +2529,7 @@ func (x *RolesChanged) String() string {
 func (*RolesChanged) ProtoMessage() {}
 
 func (x *RolesChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[38]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2497,7 +2542,7 @@ func (x *RolesChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RolesChanged.ProtoReflect.Descriptor instead.
 func (*RolesChanged) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{38}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *RolesChanged) GetUserId() string {
@@ -2534,7 +2579,7 @@ type SkuSaleConfigured struct {
 
 func (x *SkuSaleConfigured) Reset() {
 	*x = SkuSaleConfigured{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[39]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2546,7 +2591,7 @@ func (x *SkuSaleConfigured) String() string {
 func (*SkuSaleConfigured) ProtoMessage() {}
 
 func (x *SkuSaleConfigured) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[39]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2559,7 +2604,7 @@ func (x *SkuSaleConfigured) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SkuSaleConfigured.ProtoReflect.Descriptor instead.
 func (*SkuSaleConfigured) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{39}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *SkuSaleConfigured) GetSku() string {
@@ -2644,7 +2689,7 @@ type SkuSaleClosed struct {
 
 func (x *SkuSaleClosed) Reset() {
 	*x = SkuSaleClosed{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[40]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2656,7 +2701,7 @@ func (x *SkuSaleClosed) String() string {
 func (*SkuSaleClosed) ProtoMessage() {}
 
 func (x *SkuSaleClosed) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[40]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2669,7 +2714,7 @@ func (x *SkuSaleClosed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SkuSaleClosed.ProtoReflect.Descriptor instead.
 func (*SkuSaleClosed) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{40}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *SkuSaleClosed) GetSku() string {
@@ -2706,7 +2751,7 @@ type SkuSaleReported struct {
 
 func (x *SkuSaleReported) Reset() {
 	*x = SkuSaleReported{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[41]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2718,7 +2763,7 @@ func (x *SkuSaleReported) String() string {
 func (*SkuSaleReported) ProtoMessage() {}
 
 func (x *SkuSaleReported) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[41]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2731,7 +2776,7 @@ func (x *SkuSaleReported) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SkuSaleReported.ProtoReflect.Descriptor instead.
 func (*SkuSaleReported) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{41}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *SkuSaleReported) GetSku() string {
@@ -2762,6 +2807,67 @@ func (x *SkuSaleReported) GetLevel() *StockLevel {
 	return nil
 }
 
+// ReservationReturnSettled: the order knows that its last return was taken in. Nothing else has changed.
+type ReservationReturnSettled struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Sku           string                 `protobuf:"bytes,1,opt,name=sku,proto3" json:"sku,omitempty"`
+	OrderId       string                 `protobuf:"bytes,2,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	Level         *StockLevel            `protobuf:"bytes,3,opt,name=level,proto3" json:"level,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReservationReturnSettled) Reset() {
+	*x = ReservationReturnSettled{}
+	mi := &file_stampede_events_v1_events_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReservationReturnSettled) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReservationReturnSettled) ProtoMessage() {}
+
+func (x *ReservationReturnSettled) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_events_v1_events_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReservationReturnSettled.ProtoReflect.Descriptor instead.
+func (*ReservationReturnSettled) Descriptor() ([]byte, []int) {
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *ReservationReturnSettled) GetSku() string {
+	if x != nil {
+		return x.Sku
+	}
+	return ""
+}
+
+func (x *ReservationReturnSettled) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+func (x *ReservationReturnSettled) GetLevel() *StockLevel {
+	if x != nil {
+		return x.Level
+	}
+	return nil
+}
+
 // ---- stampede.sales.v1, key: sale id ----
 type SaleItem struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2774,7 +2880,7 @@ type SaleItem struct {
 
 func (x *SaleItem) Reset() {
 	*x = SaleItem{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[42]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2786,7 +2892,7 @@ func (x *SaleItem) String() string {
 func (*SaleItem) ProtoMessage() {}
 
 func (x *SaleItem) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[42]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2799,7 +2905,7 @@ func (x *SaleItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaleItem.ProtoReflect.Descriptor instead.
 func (*SaleItem) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{42}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *SaleItem) GetSku() string {
@@ -2834,7 +2940,7 @@ type SaleDrafted struct {
 
 func (x *SaleDrafted) Reset() {
 	*x = SaleDrafted{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[43]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2846,7 +2952,7 @@ func (x *SaleDrafted) String() string {
 func (*SaleDrafted) ProtoMessage() {}
 
 func (x *SaleDrafted) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[43]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2859,7 +2965,7 @@ func (x *SaleDrafted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaleDrafted.ProtoReflect.Descriptor instead.
 func (*SaleDrafted) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{43}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *SaleDrafted) GetSaleId() string {
@@ -2895,7 +3001,7 @@ type SaleScheduled struct {
 
 func (x *SaleScheduled) Reset() {
 	*x = SaleScheduled{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[44]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2907,7 +3013,7 @@ func (x *SaleScheduled) String() string {
 func (*SaleScheduled) ProtoMessage() {}
 
 func (x *SaleScheduled) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[44]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2920,7 +3026,7 @@ func (x *SaleScheduled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaleScheduled.ProtoReflect.Descriptor instead.
 func (*SaleScheduled) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{44}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *SaleScheduled) GetSaleId() string {
@@ -2991,7 +3097,7 @@ type SaleRejected struct {
 
 func (x *SaleRejected) Reset() {
 	*x = SaleRejected{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[45]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3003,7 +3109,7 @@ func (x *SaleRejected) String() string {
 func (*SaleRejected) ProtoMessage() {}
 
 func (x *SaleRejected) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[45]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3016,7 +3122,7 @@ func (x *SaleRejected) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaleRejected.ProtoReflect.Descriptor instead.
 func (*SaleRejected) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{45}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *SaleRejected) GetSaleId() string {
@@ -3053,7 +3159,7 @@ type SaleOpened struct {
 
 func (x *SaleOpened) Reset() {
 	*x = SaleOpened{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[46]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3065,7 +3171,7 @@ func (x *SaleOpened) String() string {
 func (*SaleOpened) ProtoMessage() {}
 
 func (x *SaleOpened) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[46]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3078,7 +3184,7 @@ func (x *SaleOpened) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaleOpened.ProtoReflect.Descriptor instead.
 func (*SaleOpened) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{46}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *SaleOpened) GetSaleId() string {
@@ -3111,7 +3217,7 @@ type SalePaused struct {
 
 func (x *SalePaused) Reset() {
 	*x = SalePaused{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[47]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3123,7 +3229,7 @@ func (x *SalePaused) String() string {
 func (*SalePaused) ProtoMessage() {}
 
 func (x *SalePaused) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[47]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3136,7 +3242,7 @@ func (x *SalePaused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SalePaused.ProtoReflect.Descriptor instead.
 func (*SalePaused) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{47}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *SalePaused) GetSaleId() string {
@@ -3155,7 +3261,7 @@ type SaleResumed struct {
 
 func (x *SaleResumed) Reset() {
 	*x = SaleResumed{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[48]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3167,7 +3273,7 @@ func (x *SaleResumed) String() string {
 func (*SaleResumed) ProtoMessage() {}
 
 func (x *SaleResumed) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[48]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3180,7 +3286,7 @@ func (x *SaleResumed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaleResumed.ProtoReflect.Descriptor instead.
 func (*SaleResumed) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{48}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *SaleResumed) GetSaleId() string {
@@ -3201,7 +3307,7 @@ type SaleRescheduled struct {
 
 func (x *SaleRescheduled) Reset() {
 	*x = SaleRescheduled{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[49]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3213,7 +3319,7 @@ func (x *SaleRescheduled) String() string {
 func (*SaleRescheduled) ProtoMessage() {}
 
 func (x *SaleRescheduled) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[49]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3226,7 +3332,7 @@ func (x *SaleRescheduled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaleRescheduled.ProtoReflect.Descriptor instead.
 func (*SaleRescheduled) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{49}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *SaleRescheduled) GetSaleId() string {
@@ -3260,7 +3366,7 @@ type SaleAdmissionChanged struct {
 
 func (x *SaleAdmissionChanged) Reset() {
 	*x = SaleAdmissionChanged{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[50]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3272,7 +3378,7 @@ func (x *SaleAdmissionChanged) String() string {
 func (*SaleAdmissionChanged) ProtoMessage() {}
 
 func (x *SaleAdmissionChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[50]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3285,7 +3391,7 @@ func (x *SaleAdmissionChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaleAdmissionChanged.ProtoReflect.Descriptor instead.
 func (*SaleAdmissionChanged) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{50}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *SaleAdmissionChanged) GetSaleId() string {
@@ -3311,7 +3417,7 @@ type SaleSoldOut struct {
 
 func (x *SaleSoldOut) Reset() {
 	*x = SaleSoldOut{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[51]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3323,7 +3429,7 @@ func (x *SaleSoldOut) String() string {
 func (*SaleSoldOut) ProtoMessage() {}
 
 func (x *SaleSoldOut) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[51]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3336,7 +3442,7 @@ func (x *SaleSoldOut) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaleSoldOut.ProtoReflect.Descriptor instead.
 func (*SaleSoldOut) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{51}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *SaleSoldOut) GetSaleId() string {
@@ -3356,7 +3462,7 @@ type SaleRestocked struct {
 
 func (x *SaleRestocked) Reset() {
 	*x = SaleRestocked{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[52]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3368,7 +3474,7 @@ func (x *SaleRestocked) String() string {
 func (*SaleRestocked) ProtoMessage() {}
 
 func (x *SaleRestocked) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[52]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3381,7 +3487,7 @@ func (x *SaleRestocked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaleRestocked.ProtoReflect.Descriptor instead.
 func (*SaleRestocked) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{52}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *SaleRestocked) GetSaleId() string {
@@ -3403,7 +3509,7 @@ type SaleItemReported struct {
 
 func (x *SaleItemReported) Reset() {
 	*x = SaleItemReported{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[53]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3415,7 +3521,7 @@ func (x *SaleItemReported) String() string {
 func (*SaleItemReported) ProtoMessage() {}
 
 func (x *SaleItemReported) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[53]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3428,7 +3534,7 @@ func (x *SaleItemReported) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaleItemReported.ProtoReflect.Descriptor instead.
 func (*SaleItemReported) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{53}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *SaleItemReported) GetSaleId() string {
@@ -3463,7 +3569,7 @@ type SaleSkusConfigured struct {
 
 func (x *SaleSkusConfigured) Reset() {
 	*x = SaleSkusConfigured{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[54]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3475,7 +3581,7 @@ func (x *SaleSkusConfigured) String() string {
 func (*SaleSkusConfigured) ProtoMessage() {}
 
 func (x *SaleSkusConfigured) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[54]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3488,7 +3594,7 @@ func (x *SaleSkusConfigured) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaleSkusConfigured.ProtoReflect.Descriptor instead.
 func (*SaleSkusConfigured) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{54}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *SaleSkusConfigured) GetSaleId() string {
@@ -3517,7 +3623,7 @@ type SaleJoined struct {
 
 func (x *SaleJoined) Reset() {
 	*x = SaleJoined{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[55]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3529,7 +3635,7 @@ func (x *SaleJoined) String() string {
 func (*SaleJoined) ProtoMessage() {}
 
 func (x *SaleJoined) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[55]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3542,7 +3648,7 @@ func (x *SaleJoined) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaleJoined.ProtoReflect.Descriptor instead.
 func (*SaleJoined) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{55}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *SaleJoined) GetSaleId() string {
@@ -3575,7 +3681,7 @@ type SaleEnded struct {
 
 func (x *SaleEnded) Reset() {
 	*x = SaleEnded{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[56]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3587,7 +3693,7 @@ func (x *SaleEnded) String() string {
 func (*SaleEnded) ProtoMessage() {}
 
 func (x *SaleEnded) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[56]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3600,7 +3706,7 @@ func (x *SaleEnded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaleEnded.ProtoReflect.Descriptor instead.
 func (*SaleEnded) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{56}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *SaleEnded) GetSaleId() string {
@@ -3697,6 +3803,8 @@ const file_stampede_events_v1_events_proto_rawDesc = "" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\",\n" +
 	"\x0fOrderUnitsMoved\x12\x19\n" +
+	"\border_id\x18\x01 \x01(\tR\aorderId\"/\n" +
+	"\x12OrderReturnSettled\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\"h\n" +
 	"\x15PaymentActionRequired\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x18\n" +
@@ -3829,7 +3937,11 @@ const file_stampede_events_v1_events_proto_rawDesc = "" +
 	"\x03sku\x18\x01 \x01(\tR\x03sku\x12\x17\n" +
 	"\asale_id\x18\x02 \x01(\tR\x06saleId\x12\x19\n" +
 	"\bsold_out\x18\x03 \x01(\bR\asoldOut\x124\n" +
-	"\x05level\x18\x04 \x01(\v2\x1e.stampede.events.v1.StockLevelR\x05level\"v\n" +
+	"\x05level\x18\x04 \x01(\v2\x1e.stampede.events.v1.StockLevelR\x05level\"}\n" +
+	"\x18ReservationReturnSettled\x12\x10\n" +
+	"\x03sku\x18\x01 \x01(\tR\x03sku\x12\x19\n" +
+	"\border_id\x18\x02 \x01(\tR\aorderId\x124\n" +
+	"\x05level\x18\x03 \x01(\v2\x1e.stampede.events.v1.StockLevelR\x05level\"v\n" +
 	"\bSaleItem\x12\x10\n" +
 	"\x03sku\x18\x01 \x01(\tR\x03sku\x128\n" +
 	"\n" +
@@ -3909,65 +4021,67 @@ func file_stampede_events_v1_events_proto_rawDescGZIP() []byte {
 	return file_stampede_events_v1_events_proto_rawDescData
 }
 
-var file_stampede_events_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 57)
+var file_stampede_events_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 59)
 var file_stampede_events_v1_events_proto_goTypes = []any{
-	(*Money)(nil),                 // 0: stampede.events.v1.Money
-	(*OrderLine)(nil),             // 1: stampede.events.v1.OrderLine
-	(*StockLevel)(nil),            // 2: stampede.events.v1.StockLevel
-	(*OrderPlaced)(nil),           // 3: stampede.events.v1.OrderPlaced
-	(*OrderReserved)(nil),         // 4: stampede.events.v1.OrderReserved
-	(*OrderRejected)(nil),         // 5: stampede.events.v1.OrderRejected
-	(*PaymentRequested)(nil),      // 6: stampede.events.v1.PaymentRequested
-	(*PaymentAuthorized)(nil),     // 7: stampede.events.v1.PaymentAuthorized
-	(*PaymentDeclined)(nil),       // 8: stampede.events.v1.PaymentDeclined
-	(*OrderConfirmed)(nil),        // 9: stampede.events.v1.OrderConfirmed
-	(*OrderFulfilled)(nil),        // 10: stampede.events.v1.OrderFulfilled
-	(*OrderCancelled)(nil),        // 11: stampede.events.v1.OrderCancelled
-	(*OrderExpired)(nil),          // 12: stampede.events.v1.OrderExpired
-	(*OrderRefunded)(nil),         // 13: stampede.events.v1.OrderRefunded
-	(*RefundRequested)(nil),       // 14: stampede.events.v1.RefundRequested
-	(*RefundRefused)(nil),         // 15: stampede.events.v1.RefundRefused
-	(*OrderUnitsMoved)(nil),       // 16: stampede.events.v1.OrderUnitsMoved
-	(*PaymentActionRequired)(nil), // 17: stampede.events.v1.PaymentActionRequired
-	(*PaymentCaptured)(nil),       // 18: stampede.events.v1.PaymentCaptured
-	(*PaymentVoided)(nil),         // 19: stampede.events.v1.PaymentVoided
-	(*OrderHoldsReleased)(nil),    // 20: stampede.events.v1.OrderHoldsReleased
-	(*SkuConfigured)(nil),         // 21: stampede.events.v1.SkuConfigured
-	(*StockAdjusted)(nil),         // 22: stampede.events.v1.StockAdjusted
-	(*StockReserved)(nil),         // 23: stampede.events.v1.StockReserved
-	(*ReservationReleased)(nil),   // 24: stampede.events.v1.ReservationReleased
-	(*ReservationExpired)(nil),    // 25: stampede.events.v1.ReservationExpired
-	(*ReservationConfirmed)(nil),  // 26: stampede.events.v1.ReservationConfirmed
-	(*ReservationFulfilled)(nil),  // 27: stampede.events.v1.ReservationFulfilled
-	(*ReservationReturned)(nil),   // 28: stampede.events.v1.ReservationReturned
-	(*StockShortfall)(nil),        // 29: stampede.events.v1.StockShortfall
-	(*StockDepleted)(nil),         // 30: stampede.events.v1.StockDepleted
-	(*StockReplenished)(nil),      // 31: stampede.events.v1.StockReplenished
-	(*ProductVariant)(nil),        // 32: stampede.events.v1.ProductVariant
-	(*ProductCreated)(nil),        // 33: stampede.events.v1.ProductCreated
-	(*ProductUpdated)(nil),        // 34: stampede.events.v1.ProductUpdated
-	(*ProductSkusConfigured)(nil), // 35: stampede.events.v1.ProductSkusConfigured
-	(*UserRegistered)(nil),        // 36: stampede.events.v1.UserRegistered
-	(*ProfileUpdated)(nil),        // 37: stampede.events.v1.ProfileUpdated
-	(*RolesChanged)(nil),          // 38: stampede.events.v1.RolesChanged
-	(*SkuSaleConfigured)(nil),     // 39: stampede.events.v1.SkuSaleConfigured
-	(*SkuSaleClosed)(nil),         // 40: stampede.events.v1.SkuSaleClosed
-	(*SkuSaleReported)(nil),       // 41: stampede.events.v1.SkuSaleReported
-	(*SaleItem)(nil),              // 42: stampede.events.v1.SaleItem
-	(*SaleDrafted)(nil),           // 43: stampede.events.v1.SaleDrafted
-	(*SaleScheduled)(nil),         // 44: stampede.events.v1.SaleScheduled
-	(*SaleRejected)(nil),          // 45: stampede.events.v1.SaleRejected
-	(*SaleOpened)(nil),            // 46: stampede.events.v1.SaleOpened
-	(*SalePaused)(nil),            // 47: stampede.events.v1.SalePaused
-	(*SaleResumed)(nil),           // 48: stampede.events.v1.SaleResumed
-	(*SaleRescheduled)(nil),       // 49: stampede.events.v1.SaleRescheduled
-	(*SaleAdmissionChanged)(nil),  // 50: stampede.events.v1.SaleAdmissionChanged
-	(*SaleSoldOut)(nil),           // 51: stampede.events.v1.SaleSoldOut
-	(*SaleRestocked)(nil),         // 52: stampede.events.v1.SaleRestocked
-	(*SaleItemReported)(nil),      // 53: stampede.events.v1.SaleItemReported
-	(*SaleSkusConfigured)(nil),    // 54: stampede.events.v1.SaleSkusConfigured
-	(*SaleJoined)(nil),            // 55: stampede.events.v1.SaleJoined
-	(*SaleEnded)(nil),             // 56: stampede.events.v1.SaleEnded
+	(*Money)(nil),                    // 0: stampede.events.v1.Money
+	(*OrderLine)(nil),                // 1: stampede.events.v1.OrderLine
+	(*StockLevel)(nil),               // 2: stampede.events.v1.StockLevel
+	(*OrderPlaced)(nil),              // 3: stampede.events.v1.OrderPlaced
+	(*OrderReserved)(nil),            // 4: stampede.events.v1.OrderReserved
+	(*OrderRejected)(nil),            // 5: stampede.events.v1.OrderRejected
+	(*PaymentRequested)(nil),         // 6: stampede.events.v1.PaymentRequested
+	(*PaymentAuthorized)(nil),        // 7: stampede.events.v1.PaymentAuthorized
+	(*PaymentDeclined)(nil),          // 8: stampede.events.v1.PaymentDeclined
+	(*OrderConfirmed)(nil),           // 9: stampede.events.v1.OrderConfirmed
+	(*OrderFulfilled)(nil),           // 10: stampede.events.v1.OrderFulfilled
+	(*OrderCancelled)(nil),           // 11: stampede.events.v1.OrderCancelled
+	(*OrderExpired)(nil),             // 12: stampede.events.v1.OrderExpired
+	(*OrderRefunded)(nil),            // 13: stampede.events.v1.OrderRefunded
+	(*RefundRequested)(nil),          // 14: stampede.events.v1.RefundRequested
+	(*RefundRefused)(nil),            // 15: stampede.events.v1.RefundRefused
+	(*OrderUnitsMoved)(nil),          // 16: stampede.events.v1.OrderUnitsMoved
+	(*OrderReturnSettled)(nil),       // 17: stampede.events.v1.OrderReturnSettled
+	(*PaymentActionRequired)(nil),    // 18: stampede.events.v1.PaymentActionRequired
+	(*PaymentCaptured)(nil),          // 19: stampede.events.v1.PaymentCaptured
+	(*PaymentVoided)(nil),            // 20: stampede.events.v1.PaymentVoided
+	(*OrderHoldsReleased)(nil),       // 21: stampede.events.v1.OrderHoldsReleased
+	(*SkuConfigured)(nil),            // 22: stampede.events.v1.SkuConfigured
+	(*StockAdjusted)(nil),            // 23: stampede.events.v1.StockAdjusted
+	(*StockReserved)(nil),            // 24: stampede.events.v1.StockReserved
+	(*ReservationReleased)(nil),      // 25: stampede.events.v1.ReservationReleased
+	(*ReservationExpired)(nil),       // 26: stampede.events.v1.ReservationExpired
+	(*ReservationConfirmed)(nil),     // 27: stampede.events.v1.ReservationConfirmed
+	(*ReservationFulfilled)(nil),     // 28: stampede.events.v1.ReservationFulfilled
+	(*ReservationReturned)(nil),      // 29: stampede.events.v1.ReservationReturned
+	(*StockShortfall)(nil),           // 30: stampede.events.v1.StockShortfall
+	(*StockDepleted)(nil),            // 31: stampede.events.v1.StockDepleted
+	(*StockReplenished)(nil),         // 32: stampede.events.v1.StockReplenished
+	(*ProductVariant)(nil),           // 33: stampede.events.v1.ProductVariant
+	(*ProductCreated)(nil),           // 34: stampede.events.v1.ProductCreated
+	(*ProductUpdated)(nil),           // 35: stampede.events.v1.ProductUpdated
+	(*ProductSkusConfigured)(nil),    // 36: stampede.events.v1.ProductSkusConfigured
+	(*UserRegistered)(nil),           // 37: stampede.events.v1.UserRegistered
+	(*ProfileUpdated)(nil),           // 38: stampede.events.v1.ProfileUpdated
+	(*RolesChanged)(nil),             // 39: stampede.events.v1.RolesChanged
+	(*SkuSaleConfigured)(nil),        // 40: stampede.events.v1.SkuSaleConfigured
+	(*SkuSaleClosed)(nil),            // 41: stampede.events.v1.SkuSaleClosed
+	(*SkuSaleReported)(nil),          // 42: stampede.events.v1.SkuSaleReported
+	(*ReservationReturnSettled)(nil), // 43: stampede.events.v1.ReservationReturnSettled
+	(*SaleItem)(nil),                 // 44: stampede.events.v1.SaleItem
+	(*SaleDrafted)(nil),              // 45: stampede.events.v1.SaleDrafted
+	(*SaleScheduled)(nil),            // 46: stampede.events.v1.SaleScheduled
+	(*SaleRejected)(nil),             // 47: stampede.events.v1.SaleRejected
+	(*SaleOpened)(nil),               // 48: stampede.events.v1.SaleOpened
+	(*SalePaused)(nil),               // 49: stampede.events.v1.SalePaused
+	(*SaleResumed)(nil),              // 50: stampede.events.v1.SaleResumed
+	(*SaleRescheduled)(nil),          // 51: stampede.events.v1.SaleRescheduled
+	(*SaleAdmissionChanged)(nil),     // 52: stampede.events.v1.SaleAdmissionChanged
+	(*SaleSoldOut)(nil),              // 53: stampede.events.v1.SaleSoldOut
+	(*SaleRestocked)(nil),            // 54: stampede.events.v1.SaleRestocked
+	(*SaleItemReported)(nil),         // 55: stampede.events.v1.SaleItemReported
+	(*SaleSkusConfigured)(nil),       // 56: stampede.events.v1.SaleSkusConfigured
+	(*SaleJoined)(nil),               // 57: stampede.events.v1.SaleJoined
+	(*SaleEnded)(nil),                // 58: stampede.events.v1.SaleEnded
 }
 var file_stampede_events_v1_events_proto_depIdxs = []int32{
 	0,  // 0: stampede.events.v1.OrderLine.unit_price:type_name -> stampede.events.v1.Money
@@ -3997,19 +4111,20 @@ var file_stampede_events_v1_events_proto_depIdxs = []int32{
 	2,  // 24: stampede.events.v1.StockDepleted.level:type_name -> stampede.events.v1.StockLevel
 	2,  // 25: stampede.events.v1.StockReplenished.level:type_name -> stampede.events.v1.StockLevel
 	0,  // 26: stampede.events.v1.ProductVariant.price:type_name -> stampede.events.v1.Money
-	32, // 27: stampede.events.v1.ProductCreated.variants:type_name -> stampede.events.v1.ProductVariant
-	32, // 28: stampede.events.v1.ProductUpdated.variants:type_name -> stampede.events.v1.ProductVariant
+	33, // 27: stampede.events.v1.ProductCreated.variants:type_name -> stampede.events.v1.ProductVariant
+	33, // 28: stampede.events.v1.ProductUpdated.variants:type_name -> stampede.events.v1.ProductVariant
 	0,  // 29: stampede.events.v1.SkuSaleConfigured.sale_price:type_name -> stampede.events.v1.Money
 	2,  // 30: stampede.events.v1.SkuSaleConfigured.level:type_name -> stampede.events.v1.StockLevel
 	2,  // 31: stampede.events.v1.SkuSaleClosed.level:type_name -> stampede.events.v1.StockLevel
 	2,  // 32: stampede.events.v1.SkuSaleReported.level:type_name -> stampede.events.v1.StockLevel
-	0,  // 33: stampede.events.v1.SaleItem.sale_price:type_name -> stampede.events.v1.Money
-	42, // 34: stampede.events.v1.SaleScheduled.items:type_name -> stampede.events.v1.SaleItem
-	35, // [35:35] is the sub-list for method output_type
-	35, // [35:35] is the sub-list for method input_type
-	35, // [35:35] is the sub-list for extension type_name
-	35, // [35:35] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	2,  // 33: stampede.events.v1.ReservationReturnSettled.level:type_name -> stampede.events.v1.StockLevel
+	0,  // 34: stampede.events.v1.SaleItem.sale_price:type_name -> stampede.events.v1.Money
+	44, // 35: stampede.events.v1.SaleScheduled.items:type_name -> stampede.events.v1.SaleItem
+	36, // [36:36] is the sub-list for method output_type
+	36, // [36:36] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_stampede_events_v1_events_proto_init() }
@@ -4020,17 +4135,17 @@ func file_stampede_events_v1_events_proto_init() {
 	file_stampede_events_v1_events_proto_msgTypes[1].OneofWrappers = []any{}
 	file_stampede_events_v1_events_proto_msgTypes[5].OneofWrappers = []any{}
 	file_stampede_events_v1_events_proto_msgTypes[10].OneofWrappers = []any{}
-	file_stampede_events_v1_events_proto_msgTypes[21].OneofWrappers = []any{}
-	file_stampede_events_v1_events_proto_msgTypes[32].OneofWrappers = []any{}
-	file_stampede_events_v1_events_proto_msgTypes[44].OneofWrappers = []any{}
+	file_stampede_events_v1_events_proto_msgTypes[22].OneofWrappers = []any{}
+	file_stampede_events_v1_events_proto_msgTypes[33].OneofWrappers = []any{}
 	file_stampede_events_v1_events_proto_msgTypes[46].OneofWrappers = []any{}
+	file_stampede_events_v1_events_proto_msgTypes[48].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_stampede_events_v1_events_proto_rawDesc), len(file_stampede_events_v1_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   57,
+			NumMessages:   59,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

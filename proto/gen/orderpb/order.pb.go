@@ -819,6 +819,8 @@ type OpenMove struct {
 	// The money is back: what is left to do is the units.
 	Refunded      bool  `protobuf:"varint,4,opt,name=refunded,proto3" json:"refunded,omitempty"`
 	RequestedAtMs int64 `protobuf:"varint,5,opt,name=requested_at_ms,json=requestedAtMs,proto3" json:"requested_at_ms,omitempty"`
+	// The units are moved as well: what is left to do is to tell the SKUs that this is known, so that they may forget it.
+	Moved         bool `protobuf:"varint,6,opt,name=moved,proto3" json:"moved,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -886,6 +888,13 @@ func (x *OpenMove) GetRequestedAtMs() int64 {
 		return x.RequestedAtMs
 	}
 	return 0
+}
+
+func (x *OpenMove) GetMoved() bool {
+	if x != nil {
+		return x.Moved
+	}
+	return false
 }
 
 // MovedLine is units of one line. line is its index in the order.
@@ -1713,6 +1722,7 @@ type Event struct {
 	//	*Event_Refunded
 	//	*Event_RefundRefused
 	//	*Event_UnitsMoved
+	//	*Event_ReturnSettled
 	Event         isEvent_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1924,6 +1934,15 @@ func (x *Event) GetUnitsMoved() *UnitsMoved {
 	return nil
 }
 
+func (x *Event) GetReturnSettled() *ReturnSettled {
+	if x != nil {
+		if x, ok := x.Event.(*Event_ReturnSettled); ok {
+			return x.ReturnSettled
+		}
+	}
+	return nil
+}
+
 type isEvent_Event interface {
 	isEvent_Event()
 }
@@ -2000,6 +2019,10 @@ type Event_UnitsMoved struct {
 	UnitsMoved *UnitsMoved `protobuf:"bytes,34,opt,name=units_moved,json=unitsMoved,proto3,oneof"`
 }
 
+type Event_ReturnSettled struct {
+	ReturnSettled *ReturnSettled `protobuf:"bytes,35,opt,name=return_settled,json=returnSettled,proto3,oneof"`
+}
+
 func (*Event_Placed) isEvent_Event() {}
 
 func (*Event_Reserved) isEvent_Event() {}
@@ -2035,6 +2058,8 @@ func (*Event_Refunded) isEvent_Event() {}
 func (*Event_RefundRefused) isEvent_Event() {}
 
 func (*Event_UnitsMoved) isEvent_Event() {}
+
+func (*Event_ReturnSettled) isEvent_Event() {}
 
 type Placed struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
@@ -3157,8 +3182,10 @@ func (x *RefundRefused) GetReason() string {
 
 // UnitsMoved: the SKUs have taken in a fulfilment or a refund.
 type UnitsMoved struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Number        int64                  `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Number int64                  `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	// ReturnSettled follows.
+	SettledLater  bool `protobuf:"varint,2,opt,name=settled_later,json=settledLater,proto3" json:"settled_later,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3200,6 +3227,58 @@ func (x *UnitsMoved) GetNumber() int64 {
 	return 0
 }
 
+func (x *UnitsMoved) GetSettledLater() bool {
+	if x != nil {
+		return x.SettledLater
+	}
+	return false
+}
+
+// ReturnSettled: the SKUs have been told that the order knows of its last return.
+type ReturnSettled struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Number        int64                  `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReturnSettled) Reset() {
+	*x = ReturnSettled{}
+	mi := &file_stampede_order_v1_order_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReturnSettled) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReturnSettled) ProtoMessage() {}
+
+func (x *ReturnSettled) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_order_v1_order_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReturnSettled.ProtoReflect.Descriptor instead.
+func (*ReturnSettled) Descriptor() ([]byte, []int) {
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *ReturnSettled) GetNumber() int64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
 // HoldsReleased: the SKUs have taken back what a rejected or cancelled order held.
 type HoldsReleased struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3209,7 +3288,7 @@ type HoldsReleased struct {
 
 func (x *HoldsReleased) Reset() {
 	*x = HoldsReleased{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[38]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3221,7 +3300,7 @@ func (x *HoldsReleased) String() string {
 func (*HoldsReleased) ProtoMessage() {}
 
 func (x *HoldsReleased) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[38]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3234,7 +3313,7 @@ func (x *HoldsReleased) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HoldsReleased.ProtoReflect.Descriptor instead.
 func (*HoldsReleased) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{38}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{39}
 }
 
 var File_stampede_order_v1_order_proto protoreflect.FileDescriptor
@@ -3305,13 +3384,14 @@ const file_stampede_order_v1_order_proto_rawDesc = "" +
 	"\n" +
 	"input_hash\x18\x02 \x01(\fR\tinputHash\x12\x16\n" +
 	"\x06number\x18\x03 \x01(\x03R\x06number\x125\n" +
-	"\arefusal\x18\x04 \x01(\v2\x1b.stampede.common.v1.RefusalR\arefusal\"\xd6\x01\n" +
+	"\arefusal\x18\x04 \x01(\v2\x1b.stampede.common.v1.RefusalR\arefusal\"\xec\x01\n" +
 	"\bOpenMove\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x03R\x06number\x122\n" +
 	"\x05lines\x18\x02 \x03(\v2\x1c.stampede.order.v1.MovedLineR\x05lines\x12:\n" +
 	"\x06refund\x18\x03 \x01(\v2\".stampede.order.v1.RefundRequestedR\x06refund\x12\x1a\n" +
 	"\brefunded\x18\x04 \x01(\bR\brefunded\x12&\n" +
-	"\x0frequested_at_ms\x18\x05 \x01(\x03R\rrequestedAtMs\"o\n" +
+	"\x0frequested_at_ms\x18\x05 \x01(\x03R\rrequestedAtMs\x12\x14\n" +
+	"\x05moved\x18\x06 \x01(\bR\x05moved\"o\n" +
 	"\tMovedLine\x12\x12\n" +
 	"\x04line\x18\x01 \x01(\x05R\x04line\x12\x10\n" +
 	"\x03sku\x18\x02 \x01(\tR\x03sku\x12\x1a\n" +
@@ -3368,7 +3448,7 @@ const file_stampede_order_v1_order_proto_rawDesc = "" +
 	"\n" +
 	"OrderReply\x125\n" +
 	"\arefusal\x18\x01 \x01(\v2\x1b.stampede.common.v1.RefusalR\arefusal\x12.\n" +
-	"\x05order\x18\x02 \x01(\v2\x18.stampede.order.v1.OrderR\x05order\"\xa2\n" +
+	"\x05order\x18\x02 \x01(\v2\x18.stampede.order.v1.OrderR\x05order\"\xed\n" +
 	"\n" +
 	"\x05Event\x12\x13\n" +
 	"\x05at_ms\x18\x01 \x01(\x03R\x04atMs\x123\n" +
@@ -3391,7 +3471,8 @@ const file_stampede_order_v1_order_proto_rawDesc = "" +
 	"\brefunded\x18  \x01(\v2\x1b.stampede.order.v1.RefundedH\x00R\brefunded\x12I\n" +
 	"\x0erefund_refused\x18! \x01(\v2 .stampede.order.v1.RefundRefusedH\x00R\rrefundRefused\x12@\n" +
 	"\vunits_moved\x18\" \x01(\v2\x1d.stampede.order.v1.UnitsMovedH\x00R\n" +
-	"unitsMovedB\a\n" +
+	"unitsMoved\x12I\n" +
+	"\x0ereturn_settled\x18# \x01(\v2 .stampede.order.v1.ReturnSettledH\x00R\rreturnSettledB\a\n" +
 	"\x05event\"\xd7\x01\n" +
 	"\x06Placed\x12\x1f\n" +
 	"\vcustomer_id\x18\x01 \x01(\tR\n" +
@@ -3479,9 +3560,12 @@ const file_stampede_order_v1_order_proto_rawDesc = "" +
 	"\arestock\x18\a \x01(\bR\arestock\"?\n" +
 	"\rRefundRefused\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x03R\x06number\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"$\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"I\n" +
 	"\n" +
 	"UnitsMoved\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x03R\x06number\x12#\n" +
+	"\rsettled_later\x18\x02 \x01(\bR\fsettledLater\"'\n" +
+	"\rReturnSettled\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x03R\x06number\"\x0f\n" +
 	"\rHoldsReleased*\xe9\x01\n" +
 	"\x06Status\x12\x16\n" +
@@ -3526,7 +3610,7 @@ func file_stampede_order_v1_order_proto_rawDescGZIP() []byte {
 }
 
 var file_stampede_order_v1_order_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_stampede_order_v1_order_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
+var file_stampede_order_v1_order_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
 var file_stampede_order_v1_order_proto_goTypes = []any{
 	(Status)(0),                   // 0: stampede.order.v1.Status
 	(PaymentStatus)(0),            // 1: stampede.order.v1.PaymentStatus
@@ -3569,44 +3653,45 @@ var file_stampede_order_v1_order_proto_goTypes = []any{
 	(*Refunded)(nil),              // 38: stampede.order.v1.Refunded
 	(*RefundRefused)(nil),         // 39: stampede.order.v1.RefundRefused
 	(*UnitsMoved)(nil),            // 40: stampede.order.v1.UnitsMoved
-	(*HoldsReleased)(nil),         // 41: stampede.order.v1.HoldsReleased
-	(*commonpb.Money)(nil),        // 42: stampede.common.v1.Money
-	(*commonpb.Refusal)(nil),      // 43: stampede.common.v1.Refusal
-	(*commonpb.Actor)(nil),        // 44: stampede.common.v1.Actor
+	(*ReturnSettled)(nil),         // 41: stampede.order.v1.ReturnSettled
+	(*HoldsReleased)(nil),         // 42: stampede.order.v1.HoldsReleased
+	(*commonpb.Money)(nil),        // 43: stampede.common.v1.Money
+	(*commonpb.Refusal)(nil),      // 44: stampede.common.v1.Refusal
+	(*commonpb.Actor)(nil),        // 45: stampede.common.v1.Actor
 }
 var file_stampede_order_v1_order_proto_depIdxs = []int32{
 	0,  // 0: stampede.order.v1.Order.status:type_name -> stampede.order.v1.Status
 	5,  // 1: stampede.order.v1.Order.payment:type_name -> stampede.order.v1.Payment
 	4,  // 2: stampede.order.v1.Order.lines:type_name -> stampede.order.v1.Line
-	42, // 3: stampede.order.v1.Order.total:type_name -> stampede.common.v1.Money
-	43, // 4: stampede.order.v1.Order.rejection:type_name -> stampede.common.v1.Refusal
+	43, // 3: stampede.order.v1.Order.total:type_name -> stampede.common.v1.Money
+	44, // 4: stampede.order.v1.Order.rejection:type_name -> stampede.common.v1.Refusal
 	6,  // 5: stampede.order.v1.Order.history:type_name -> stampede.order.v1.Change
 	11, // 6: stampede.order.v1.Order.payment_keys:type_name -> stampede.order.v1.PaymentKey
 	10, // 7: stampede.order.v1.Order.to_void:type_name -> stampede.order.v1.OpenAttempt
 	7,  // 8: stampede.order.v1.Order.moves:type_name -> stampede.order.v1.MoveKey
 	8,  // 9: stampede.order.v1.Order.open_move:type_name -> stampede.order.v1.OpenMove
-	42, // 10: stampede.order.v1.Line.unit_price:type_name -> stampede.common.v1.Money
-	42, // 11: stampede.order.v1.Line.expected_price:type_name -> stampede.common.v1.Money
+	43, // 10: stampede.order.v1.Line.unit_price:type_name -> stampede.common.v1.Money
+	43, // 11: stampede.order.v1.Line.expected_price:type_name -> stampede.common.v1.Money
 	2,  // 12: stampede.order.v1.Line.status:type_name -> stampede.order.v1.LineStatus
 	1,  // 13: stampede.order.v1.Payment.status:type_name -> stampede.order.v1.PaymentStatus
-	42, // 14: stampede.order.v1.Payment.authorized:type_name -> stampede.common.v1.Money
-	42, // 15: stampede.order.v1.Payment.captured:type_name -> stampede.common.v1.Money
-	42, // 16: stampede.order.v1.Payment.refunded:type_name -> stampede.common.v1.Money
+	43, // 14: stampede.order.v1.Payment.authorized:type_name -> stampede.common.v1.Money
+	43, // 15: stampede.order.v1.Payment.captured:type_name -> stampede.common.v1.Money
+	43, // 16: stampede.order.v1.Payment.refunded:type_name -> stampede.common.v1.Money
 	0,  // 17: stampede.order.v1.Change.status:type_name -> stampede.order.v1.Status
-	43, // 18: stampede.order.v1.MoveKey.refusal:type_name -> stampede.common.v1.Refusal
+	44, // 18: stampede.order.v1.MoveKey.refusal:type_name -> stampede.common.v1.Refusal
 	9,  // 19: stampede.order.v1.OpenMove.lines:type_name -> stampede.order.v1.MovedLine
 	37, // 20: stampede.order.v1.OpenMove.refund:type_name -> stampede.order.v1.RefundRequested
-	43, // 21: stampede.order.v1.PaymentKey.refusal:type_name -> stampede.common.v1.Refusal
+	44, // 21: stampede.order.v1.PaymentKey.refusal:type_name -> stampede.common.v1.Refusal
 	13, // 22: stampede.order.v1.Place.lines:type_name -> stampede.order.v1.PlaceLine
-	42, // 23: stampede.order.v1.PlaceLine.expected_price:type_name -> stampede.common.v1.Money
-	44, // 24: stampede.order.v1.Pay.actor:type_name -> stampede.common.v1.Actor
-	44, // 25: stampede.order.v1.Cancel.actor:type_name -> stampede.common.v1.Actor
-	44, // 26: stampede.order.v1.Get.actor:type_name -> stampede.common.v1.Actor
-	44, // 27: stampede.order.v1.Fulfil.actor:type_name -> stampede.common.v1.Actor
+	43, // 23: stampede.order.v1.PlaceLine.expected_price:type_name -> stampede.common.v1.Money
+	45, // 24: stampede.order.v1.Pay.actor:type_name -> stampede.common.v1.Actor
+	45, // 25: stampede.order.v1.Cancel.actor:type_name -> stampede.common.v1.Actor
+	45, // 26: stampede.order.v1.Get.actor:type_name -> stampede.common.v1.Actor
+	45, // 27: stampede.order.v1.Fulfil.actor:type_name -> stampede.common.v1.Actor
 	19, // 28: stampede.order.v1.Fulfil.lines:type_name -> stampede.order.v1.LineQuantity
-	44, // 29: stampede.order.v1.Refund.actor:type_name -> stampede.common.v1.Actor
+	45, // 29: stampede.order.v1.Refund.actor:type_name -> stampede.common.v1.Actor
 	19, // 30: stampede.order.v1.Refund.lines:type_name -> stampede.order.v1.LineQuantity
-	43, // 31: stampede.order.v1.OrderReply.refusal:type_name -> stampede.common.v1.Refusal
+	44, // 31: stampede.order.v1.OrderReply.refusal:type_name -> stampede.common.v1.Refusal
 	3,  // 32: stampede.order.v1.OrderReply.order:type_name -> stampede.order.v1.Order
 	23, // 33: stampede.order.v1.Event.placed:type_name -> stampede.order.v1.Placed
 	24, // 34: stampede.order.v1.Event.reserved:type_name -> stampede.order.v1.Reserved
@@ -3620,32 +3705,33 @@ var file_stampede_order_v1_order_proto_depIdxs = []int32{
 	33, // 42: stampede.order.v1.Event.payment_voided:type_name -> stampede.order.v1.PaymentVoided
 	34, // 43: stampede.order.v1.Event.cancelled:type_name -> stampede.order.v1.Cancelled
 	35, // 44: stampede.order.v1.Event.expired:type_name -> stampede.order.v1.Expired
-	41, // 45: stampede.order.v1.Event.holds_released:type_name -> stampede.order.v1.HoldsReleased
+	42, // 45: stampede.order.v1.Event.holds_released:type_name -> stampede.order.v1.HoldsReleased
 	36, // 46: stampede.order.v1.Event.fulfilled:type_name -> stampede.order.v1.Fulfilled
 	37, // 47: stampede.order.v1.Event.refund_requested:type_name -> stampede.order.v1.RefundRequested
 	38, // 48: stampede.order.v1.Event.refunded:type_name -> stampede.order.v1.Refunded
 	39, // 49: stampede.order.v1.Event.refund_refused:type_name -> stampede.order.v1.RefundRefused
 	40, // 50: stampede.order.v1.Event.units_moved:type_name -> stampede.order.v1.UnitsMoved
-	13, // 51: stampede.order.v1.Placed.lines:type_name -> stampede.order.v1.PlaceLine
-	25, // 52: stampede.order.v1.Reserved.lines:type_name -> stampede.order.v1.LineHold
-	42, // 53: stampede.order.v1.Reserved.total:type_name -> stampede.common.v1.Money
-	42, // 54: stampede.order.v1.LineHold.unit_price:type_name -> stampede.common.v1.Money
-	43, // 55: stampede.order.v1.Rejected.refusal:type_name -> stampede.common.v1.Refusal
-	42, // 56: stampede.order.v1.PaymentRequested.amount:type_name -> stampede.common.v1.Money
-	42, // 57: stampede.order.v1.PaymentAuthorized.amount:type_name -> stampede.common.v1.Money
-	42, // 58: stampede.order.v1.PaymentCaptured.amount:type_name -> stampede.common.v1.Money
-	43, // 59: stampede.order.v1.Cancelled.refusal:type_name -> stampede.common.v1.Refusal
-	9,  // 60: stampede.order.v1.Fulfilled.lines:type_name -> stampede.order.v1.MovedLine
-	9,  // 61: stampede.order.v1.RefundRequested.lines:type_name -> stampede.order.v1.MovedLine
-	42, // 62: stampede.order.v1.RefundRequested.amount:type_name -> stampede.common.v1.Money
-	9,  // 63: stampede.order.v1.Refunded.lines:type_name -> stampede.order.v1.MovedLine
-	42, // 64: stampede.order.v1.Refunded.amount:type_name -> stampede.common.v1.Money
-	42, // 65: stampede.order.v1.Refunded.total:type_name -> stampede.common.v1.Money
-	66, // [66:66] is the sub-list for method output_type
-	66, // [66:66] is the sub-list for method input_type
-	66, // [66:66] is the sub-list for extension type_name
-	66, // [66:66] is the sub-list for extension extendee
-	0,  // [0:66] is the sub-list for field type_name
+	41, // 51: stampede.order.v1.Event.return_settled:type_name -> stampede.order.v1.ReturnSettled
+	13, // 52: stampede.order.v1.Placed.lines:type_name -> stampede.order.v1.PlaceLine
+	25, // 53: stampede.order.v1.Reserved.lines:type_name -> stampede.order.v1.LineHold
+	43, // 54: stampede.order.v1.Reserved.total:type_name -> stampede.common.v1.Money
+	43, // 55: stampede.order.v1.LineHold.unit_price:type_name -> stampede.common.v1.Money
+	44, // 56: stampede.order.v1.Rejected.refusal:type_name -> stampede.common.v1.Refusal
+	43, // 57: stampede.order.v1.PaymentRequested.amount:type_name -> stampede.common.v1.Money
+	43, // 58: stampede.order.v1.PaymentAuthorized.amount:type_name -> stampede.common.v1.Money
+	43, // 59: stampede.order.v1.PaymentCaptured.amount:type_name -> stampede.common.v1.Money
+	44, // 60: stampede.order.v1.Cancelled.refusal:type_name -> stampede.common.v1.Refusal
+	9,  // 61: stampede.order.v1.Fulfilled.lines:type_name -> stampede.order.v1.MovedLine
+	9,  // 62: stampede.order.v1.RefundRequested.lines:type_name -> stampede.order.v1.MovedLine
+	43, // 63: stampede.order.v1.RefundRequested.amount:type_name -> stampede.common.v1.Money
+	9,  // 64: stampede.order.v1.Refunded.lines:type_name -> stampede.order.v1.MovedLine
+	43, // 65: stampede.order.v1.Refunded.amount:type_name -> stampede.common.v1.Money
+	43, // 66: stampede.order.v1.Refunded.total:type_name -> stampede.common.v1.Money
+	67, // [67:67] is the sub-list for method output_type
+	67, // [67:67] is the sub-list for method input_type
+	67, // [67:67] is the sub-list for extension type_name
+	67, // [67:67] is the sub-list for extension extendee
+	0,  // [0:67] is the sub-list for field type_name
 }
 
 func init() { file_stampede_order_v1_order_proto_init() }
@@ -3672,6 +3758,7 @@ func file_stampede_order_v1_order_proto_init() {
 		(*Event_Refunded)(nil),
 		(*Event_RefundRefused)(nil),
 		(*Event_UnitsMoved)(nil),
+		(*Event_ReturnSettled)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -3679,7 +3766,7 @@ func file_stampede_order_v1_order_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_stampede_order_v1_order_proto_rawDesc), len(file_stampede_order_v1_order_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   39,
+			NumMessages:   40,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1047,6 +1047,8 @@ type Return struct {
 	Fulfilled  int64                  `protobuf:"varint,5,opt,name=fulfilled,proto3" json:"fulfilled,omitempty"`
 	// All of them can be sold again. If not, the committed ones are set aside as unavailable, and the fulfilled ones stay outside.
 	Restock bool `protobuf:"varint,6,opt,name=restock,proto3" json:"restock,omitempty"`
+	// The order sends SettleReturn when it has written down that it knows the answer: until then the SKU remembers the move, however long that takes.
+	SettledLater bool `protobuf:"varint,7,opt,name=settled_later,json=settledLater,proto3" json:"settled_later,omitempty"`
 	// The sale that the order was placed in; empty: none.
 	SaleId        string `protobuf:"bytes,50,opt,name=sale_id,json=saleId,proto3" json:"sale_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1125,6 +1127,13 @@ func (x *Return) GetRestock() bool {
 	return false
 }
 
+func (x *Return) GetSettledLater() bool {
+	if x != nil {
+		return x.SettledLater
+	}
+	return false
+}
+
 func (x *Return) GetSaleId() string {
 	if x != nil {
 		return x.SaleId
@@ -1176,6 +1185,103 @@ func (x *ReturnReply) GetRefusal() *commonpb.Refusal {
 	return nil
 }
 
+// SettleReturn says that the order will not ask for its returns up to this move again. Idempotent; of an order that the SKU does not remember it changes nothing.
+type SettleReturn struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	OrderId       string                 `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	Move          int64                  `protobuf:"varint,2,opt,name=move,proto3" json:"move,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SettleReturn) Reset() {
+	*x = SettleReturn{}
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SettleReturn) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SettleReturn) ProtoMessage() {}
+
+func (x *SettleReturn) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SettleReturn.ProtoReflect.Descriptor instead.
+func (*SettleReturn) Descriptor() ([]byte, []int) {
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *SettleReturn) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+func (x *SettleReturn) GetMove() int64 {
+	if x != nil {
+		return x.Move
+	}
+	return 0
+}
+
+type SettleReturnReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Refusal       *commonpb.Refusal      `protobuf:"bytes,1,opt,name=refusal,proto3" json:"refusal,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SettleReturnReply) Reset() {
+	*x = SettleReturnReply{}
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SettleReturnReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SettleReturnReply) ProtoMessage() {}
+
+func (x *SettleReturnReply) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SettleReturnReply.ProtoReflect.Descriptor instead.
+func (*SettleReturnReply) Descriptor() ([]byte, []int) {
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *SettleReturnReply) GetRefusal() *commonpb.Refusal {
+	if x != nil {
+		return x.Refusal
+	}
+	return nil
+}
+
 // Adjust moves units between onHand and the outside world.
 type Adjust struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
@@ -1191,7 +1297,7 @@ type Adjust struct {
 
 func (x *Adjust) Reset() {
 	*x = Adjust{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[17]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1203,7 +1309,7 @@ func (x *Adjust) String() string {
 func (*Adjust) ProtoMessage() {}
 
 func (x *Adjust) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[17]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1216,7 +1322,7 @@ func (x *Adjust) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Adjust.ProtoReflect.Descriptor instead.
 func (*Adjust) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{17}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Adjust) GetIdempotencyKey() string {
@@ -1269,7 +1375,7 @@ type SetOnHand struct {
 
 func (x *SetOnHand) Reset() {
 	*x = SetOnHand{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[18]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1281,7 +1387,7 @@ func (x *SetOnHand) String() string {
 func (*SetOnHand) ProtoMessage() {}
 
 func (x *SetOnHand) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[18]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1294,7 +1400,7 @@ func (x *SetOnHand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetOnHand.ProtoReflect.Descriptor instead.
 func (*SetOnHand) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{18}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SetOnHand) GetIdempotencyKey() string {
@@ -1352,7 +1458,7 @@ type MarkUnavailable struct {
 
 func (x *MarkUnavailable) Reset() {
 	*x = MarkUnavailable{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[19]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1364,7 +1470,7 @@ func (x *MarkUnavailable) String() string {
 func (*MarkUnavailable) ProtoMessage() {}
 
 func (x *MarkUnavailable) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[19]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1377,7 +1483,7 @@ func (x *MarkUnavailable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkUnavailable.ProtoReflect.Descriptor instead.
 func (*MarkUnavailable) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{19}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *MarkUnavailable) GetIdempotencyKey() string {
@@ -1419,7 +1525,7 @@ type StockReply struct {
 
 func (x *StockReply) Reset() {
 	*x = StockReply{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[20]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1431,7 +1537,7 @@ func (x *StockReply) String() string {
 func (*StockReply) ProtoMessage() {}
 
 func (x *StockReply) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[20]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1444,7 +1550,7 @@ func (x *StockReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StockReply.ProtoReflect.Descriptor instead.
 func (*StockReply) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{20}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *StockReply) GetRefusal() *commonpb.Refusal {
@@ -1469,7 +1575,7 @@ type GetLevel struct {
 
 func (x *GetLevel) Reset() {
 	*x = GetLevel{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[21]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1481,7 +1587,7 @@ func (x *GetLevel) String() string {
 func (*GetLevel) ProtoMessage() {}
 
 func (x *GetLevel) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[21]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1494,7 +1600,7 @@ func (x *GetLevel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLevel.ProtoReflect.Descriptor instead.
 func (*GetLevel) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{21}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{23}
 }
 
 // ConfigureSale is sent by the sale. Idempotent by sale_version: an older or equal one changes nothing. A SKU takes part in one sale at a time: another one is refused until it is over.
@@ -1520,7 +1626,7 @@ type ConfigureSale struct {
 
 func (x *ConfigureSale) Reset() {
 	*x = ConfigureSale{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[22]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1532,7 +1638,7 @@ func (x *ConfigureSale) String() string {
 func (*ConfigureSale) ProtoMessage() {}
 
 func (x *ConfigureSale) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[22]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1545,7 +1651,7 @@ func (x *ConfigureSale) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigureSale.ProtoReflect.Descriptor instead.
 func (*ConfigureSale) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{22}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ConfigureSale) GetSaleId() string {
@@ -1628,7 +1734,7 @@ type ConfigureSaleReply struct {
 
 func (x *ConfigureSaleReply) Reset() {
 	*x = ConfigureSaleReply{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[23]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1640,7 +1746,7 @@ func (x *ConfigureSaleReply) String() string {
 func (*ConfigureSaleReply) ProtoMessage() {}
 
 func (x *ConfigureSaleReply) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[23]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1653,7 +1759,7 @@ func (x *ConfigureSaleReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigureSaleReply.ProtoReflect.Descriptor instead.
 func (*ConfigureSaleReply) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{23}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ConfigureSaleReply) GetRefusal() *commonpb.Refusal {
@@ -1691,6 +1797,7 @@ type Event struct {
 	//	*Event_ReleaseRemembered
 	//	*Event_Fulfilled
 	//	*Event_Returned
+	//	*Event_ReturnSettled
 	//	*Event_SaleConfigured
 	//	*Event_SaleClosed
 	//	*Event_SaleReported
@@ -1701,7 +1808,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[24]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1713,7 +1820,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[24]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1726,7 +1833,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{24}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Event) GetAtMs() int64 {
@@ -1876,6 +1983,15 @@ func (x *Event) GetReturned() *Returned {
 	return nil
 }
 
+func (x *Event) GetReturnSettled() *ReturnSettled {
+	if x != nil {
+		if x, ok := x.Event.(*Event_ReturnSettled); ok {
+			return x.ReturnSettled
+		}
+	}
+	return nil
+}
+
 func (x *Event) GetSaleConfigured() *SaleConfigured {
 	if x != nil {
 		if x, ok := x.Event.(*Event_SaleConfigured); ok {
@@ -1963,6 +2079,10 @@ type Event_Returned struct {
 	Returned *Returned `protobuf:"bytes,41,opt,name=returned,proto3,oneof"`
 }
 
+type Event_ReturnSettled struct {
+	ReturnSettled *ReturnSettled `protobuf:"bytes,42,opt,name=return_settled,json=returnSettled,proto3,oneof"`
+}
+
 type Event_SaleConfigured struct {
 	SaleConfigured *SaleConfigured `protobuf:"bytes,50,opt,name=sale_configured,json=saleConfigured,proto3,oneof"`
 }
@@ -2003,6 +2123,8 @@ func (*Event_Fulfilled) isEvent_Event() {}
 
 func (*Event_Returned) isEvent_Event() {}
 
+func (*Event_ReturnSettled) isEvent_Event() {}
+
 func (*Event_SaleConfigured) isEvent_Event() {}
 
 func (*Event_SaleClosed) isEvent_Event() {}
@@ -2023,7 +2145,7 @@ type Configured struct {
 
 func (x *Configured) Reset() {
 	*x = Configured{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[25]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2035,7 +2157,7 @@ func (x *Configured) String() string {
 func (*Configured) ProtoMessage() {}
 
 func (x *Configured) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[25]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2048,7 +2170,7 @@ func (x *Configured) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Configured.ProtoReflect.Descriptor instead.
 func (*Configured) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{25}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Configured) GetProductId() string {
@@ -2102,7 +2224,7 @@ type Unconfigured struct {
 
 func (x *Unconfigured) Reset() {
 	*x = Unconfigured{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[26]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2114,7 +2236,7 @@ func (x *Unconfigured) String() string {
 func (*Unconfigured) ProtoMessage() {}
 
 func (x *Unconfigured) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[26]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2127,7 +2249,7 @@ func (x *Unconfigured) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unconfigured.ProtoReflect.Descriptor instead.
 func (*Unconfigured) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{26}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Unconfigured) GetProductId() string {
@@ -2153,7 +2275,7 @@ type Adjusted struct {
 
 func (x *Adjusted) Reset() {
 	*x = Adjusted{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[27]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2165,7 +2287,7 @@ func (x *Adjusted) String() string {
 func (*Adjusted) ProtoMessage() {}
 
 func (x *Adjusted) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[27]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2178,7 +2300,7 @@ func (x *Adjusted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Adjusted.ProtoReflect.Descriptor instead.
 func (*Adjusted) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{27}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Adjusted) GetDelta() int64 {
@@ -2236,7 +2358,7 @@ type MarkedUnavailable struct {
 
 func (x *MarkedUnavailable) Reset() {
 	*x = MarkedUnavailable{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[28]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2248,7 +2370,7 @@ func (x *MarkedUnavailable) String() string {
 func (*MarkedUnavailable) ProtoMessage() {}
 
 func (x *MarkedUnavailable) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[28]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2261,7 +2383,7 @@ func (x *MarkedUnavailable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkedUnavailable.ProtoReflect.Descriptor instead.
 func (*MarkedUnavailable) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{28}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *MarkedUnavailable) GetQuantity() int64 {
@@ -2314,7 +2436,7 @@ type Reserved struct {
 
 func (x *Reserved) Reset() {
 	*x = Reserved{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[29]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2326,7 +2448,7 @@ func (x *Reserved) String() string {
 func (*Reserved) ProtoMessage() {}
 
 func (x *Reserved) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[29]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2339,7 +2461,7 @@ func (x *Reserved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reserved.ProtoReflect.Descriptor instead.
 func (*Reserved) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{29}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Reserved) GetOrderId() string {
@@ -2396,7 +2518,7 @@ type Released struct {
 
 func (x *Released) Reset() {
 	*x = Released{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[30]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2408,7 +2530,7 @@ func (x *Released) String() string {
 func (*Released) ProtoMessage() {}
 
 func (x *Released) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[30]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2421,7 +2543,7 @@ func (x *Released) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Released.ProtoReflect.Descriptor instead.
 func (*Released) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{30}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Released) GetOrderId() string {
@@ -2455,7 +2577,7 @@ type Expired struct {
 
 func (x *Expired) Reset() {
 	*x = Expired{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[31]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2467,7 +2589,7 @@ func (x *Expired) String() string {
 func (*Expired) ProtoMessage() {}
 
 func (x *Expired) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[31]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2480,7 +2602,7 @@ func (x *Expired) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Expired.ProtoReflect.Descriptor instead.
 func (*Expired) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{31}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Expired) GetOrderId() string {
@@ -2512,7 +2634,7 @@ type Confirmed struct {
 
 func (x *Confirmed) Reset() {
 	*x = Confirmed{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[32]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2524,7 +2646,7 @@ func (x *Confirmed) String() string {
 func (*Confirmed) ProtoMessage() {}
 
 func (x *Confirmed) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[32]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2537,7 +2659,7 @@ func (x *Confirmed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Confirmed.ProtoReflect.Descriptor instead.
 func (*Confirmed) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{32}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Confirmed) GetOrderId() string {
@@ -2586,7 +2708,7 @@ type Shortfall struct {
 
 func (x *Shortfall) Reset() {
 	*x = Shortfall{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[33]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2598,7 +2720,7 @@ func (x *Shortfall) String() string {
 func (*Shortfall) ProtoMessage() {}
 
 func (x *Shortfall) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[33]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2611,7 +2733,7 @@ func (x *Shortfall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Shortfall.ProtoReflect.Descriptor instead.
 func (*Shortfall) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{33}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Shortfall) GetMissing() int64 {
@@ -2637,7 +2759,7 @@ type Depleted struct {
 
 func (x *Depleted) Reset() {
 	*x = Depleted{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[34]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2649,7 +2771,7 @@ func (x *Depleted) String() string {
 func (*Depleted) ProtoMessage() {}
 
 func (x *Depleted) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[34]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2662,7 +2784,7 @@ func (x *Depleted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Depleted.ProtoReflect.Descriptor instead.
 func (*Depleted) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{34}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{36}
 }
 
 // Replenished: available went from 0 to above 0.
@@ -2674,7 +2796,7 @@ type Replenished struct {
 
 func (x *Replenished) Reset() {
 	*x = Replenished{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[35]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2686,7 +2808,7 @@ func (x *Replenished) String() string {
 func (*Replenished) ProtoMessage() {}
 
 func (x *Replenished) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[35]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2699,7 +2821,7 @@ func (x *Replenished) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Replenished.ProtoReflect.Descriptor instead.
 func (*Replenished) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{35}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{37}
 }
 
 // ReleaseRemembered is the tombstone of a release that came before its reserve.
@@ -2714,7 +2836,7 @@ type ReleaseRemembered struct {
 
 func (x *ReleaseRemembered) Reset() {
 	*x = ReleaseRemembered{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[36]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2726,7 +2848,7 @@ func (x *ReleaseRemembered) String() string {
 func (*ReleaseRemembered) ProtoMessage() {}
 
 func (x *ReleaseRemembered) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[36]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2739,7 +2861,7 @@ func (x *ReleaseRemembered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseRemembered.ProtoReflect.Descriptor instead.
 func (*ReleaseRemembered) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{36}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ReleaseRemembered) GetOrderId() string {
@@ -2766,7 +2888,7 @@ type SaleConfigured struct {
 
 func (x *SaleConfigured) Reset() {
 	*x = SaleConfigured{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[37]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2778,7 +2900,7 @@ func (x *SaleConfigured) String() string {
 func (*SaleConfigured) ProtoMessage() {}
 
 func (x *SaleConfigured) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[37]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2791,7 +2913,7 @@ func (x *SaleConfigured) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaleConfigured.ProtoReflect.Descriptor instead.
 func (*SaleConfigured) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{37}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *SaleConfigured) GetSale() *ConfigureSale {
@@ -2811,7 +2933,7 @@ type SaleClosed struct {
 
 func (x *SaleClosed) Reset() {
 	*x = SaleClosed{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[38]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2823,7 +2945,7 @@ func (x *SaleClosed) String() string {
 func (*SaleClosed) ProtoMessage() {}
 
 func (x *SaleClosed) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[38]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2836,7 +2958,7 @@ func (x *SaleClosed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaleClosed.ProtoReflect.Descriptor instead.
 func (*SaleClosed) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{38}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *SaleClosed) GetSaleId() string {
@@ -2859,7 +2981,7 @@ type SaleReported struct {
 
 func (x *SaleReported) Reset() {
 	*x = SaleReported{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[39]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2871,7 +2993,7 @@ func (x *SaleReported) String() string {
 func (*SaleReported) ProtoMessage() {}
 
 func (x *SaleReported) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[39]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2884,7 +3006,7 @@ func (x *SaleReported) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaleReported.ProtoReflect.Descriptor instead.
 func (*SaleReported) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{39}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *SaleReported) GetSaleId() string {
@@ -2921,7 +3043,7 @@ type Fulfilled struct {
 
 func (x *Fulfilled) Reset() {
 	*x = Fulfilled{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[40]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2933,7 +3055,7 @@ func (x *Fulfilled) String() string {
 func (*Fulfilled) ProtoMessage() {}
 
 func (x *Fulfilled) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[40]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2946,7 +3068,7 @@ func (x *Fulfilled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fulfilled.ProtoReflect.Descriptor instead.
 func (*Fulfilled) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{40}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Fulfilled) GetOrderId() string {
@@ -2979,21 +3101,23 @@ func (x *Fulfilled) GetQuantity() int64 {
 
 // Returned: an order was refunded units. Restocked, all of them are available; else the committed ones are unavailable and the fulfilled ones are not on hand.
 type Returned struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	OrderId       string                 `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
-	CustomerId    string                 `protobuf:"bytes,2,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
-	Move          int64                  `protobuf:"varint,3,opt,name=move,proto3" json:"move,omitempty"`
-	Committed     int64                  `protobuf:"varint,4,opt,name=committed,proto3" json:"committed,omitempty"`
-	Fulfilled     int64                  `protobuf:"varint,5,opt,name=fulfilled,proto3" json:"fulfilled,omitempty"`
-	Restocked     bool                   `protobuf:"varint,6,opt,name=restocked,proto3" json:"restocked,omitempty"`
-	SaleId        string                 `protobuf:"bytes,50,opt,name=sale_id,json=saleId,proto3" json:"sale_id,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	OrderId    string                 `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	CustomerId string                 `protobuf:"bytes,2,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	Move       int64                  `protobuf:"varint,3,opt,name=move,proto3" json:"move,omitempty"`
+	Committed  int64                  `protobuf:"varint,4,opt,name=committed,proto3" json:"committed,omitempty"`
+	Fulfilled  int64                  `protobuf:"varint,5,opt,name=fulfilled,proto3" json:"fulfilled,omitempty"`
+	Restocked  bool                   `protobuf:"varint,6,opt,name=restocked,proto3" json:"restocked,omitempty"`
+	// The move is remembered until ReturnSettled. Before there was such a thing, and of an order that has units here still: for a day after its last unit.
+	SettledLater  bool   `protobuf:"varint,7,opt,name=settled_later,json=settledLater,proto3" json:"settled_later,omitempty"`
+	SaleId        string `protobuf:"bytes,50,opt,name=sale_id,json=saleId,proto3" json:"sale_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Returned) Reset() {
 	*x = Returned{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[41]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3005,7 +3129,7 @@ func (x *Returned) String() string {
 func (*Returned) ProtoMessage() {}
 
 func (x *Returned) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[41]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3018,7 +3142,7 @@ func (x *Returned) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Returned.ProtoReflect.Descriptor instead.
 func (*Returned) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{41}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Returned) GetOrderId() string {
@@ -3063,11 +3187,71 @@ func (x *Returned) GetRestocked() bool {
 	return false
 }
 
+func (x *Returned) GetSettledLater() bool {
+	if x != nil {
+		return x.SettledLater
+	}
+	return false
+}
+
 func (x *Returned) GetSaleId() string {
 	if x != nil {
 		return x.SaleId
 	}
 	return ""
+}
+
+// ReturnSettled: the order knows what has become of its last return.
+type ReturnSettled struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	OrderId       string                 `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	Move          int64                  `protobuf:"varint,2,opt,name=move,proto3" json:"move,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReturnSettled) Reset() {
+	*x = ReturnSettled{}
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReturnSettled) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReturnSettled) ProtoMessage() {}
+
+func (x *ReturnSettled) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReturnSettled.ProtoReflect.Descriptor instead.
+func (*ReturnSettled) Descriptor() ([]byte, []int) {
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *ReturnSettled) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+func (x *ReturnSettled) GetMove() int64 {
+	if x != nil {
+		return x.Move
+	}
+	return 0
 }
 
 type State struct {
@@ -3094,7 +3278,7 @@ type State struct {
 
 func (x *State) Reset() {
 	*x = State{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[42]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3106,7 +3290,7 @@ func (x *State) String() string {
 func (*State) ProtoMessage() {}
 
 func (x *State) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[42]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3119,7 +3303,7 @@ func (x *State) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use State.ProtoReflect.Descriptor instead.
 func (*State) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{42}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *State) GetSku() string {
@@ -3245,7 +3429,7 @@ type SaleState struct {
 
 func (x *SaleState) Reset() {
 	*x = SaleState{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[43]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3257,7 +3441,7 @@ func (x *SaleState) String() string {
 func (*SaleState) ProtoMessage() {}
 
 func (x *SaleState) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[43]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3270,7 +3454,7 @@ func (x *SaleState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaleState.ProtoReflect.Descriptor instead.
 func (*SaleState) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{43}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *SaleState) GetConfig() *ConfigureSale {
@@ -3333,7 +3517,7 @@ type CustomerUse struct {
 
 func (x *CustomerUse) Reset() {
 	*x = CustomerUse{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[44]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3345,7 +3529,7 @@ func (x *CustomerUse) String() string {
 func (*CustomerUse) ProtoMessage() {}
 
 func (x *CustomerUse) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[44]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3358,7 +3542,7 @@ func (x *CustomerUse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CustomerUse.ProtoReflect.Descriptor instead.
 func (*CustomerUse) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{44}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *CustomerUse) GetCustomerId() string {
@@ -3396,7 +3580,7 @@ type Allocation struct {
 
 func (x *Allocation) Reset() {
 	*x = Allocation{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[45]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3408,7 +3592,7 @@ func (x *Allocation) String() string {
 func (*Allocation) ProtoMessage() {}
 
 func (x *Allocation) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[45]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3421,7 +3605,7 @@ func (x *Allocation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Allocation.ProtoReflect.Descriptor instead.
 func (*Allocation) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{45}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Allocation) GetOrderId() string {
@@ -3508,7 +3692,7 @@ type Remembered struct {
 
 func (x *Remembered) Reset() {
 	*x = Remembered{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[46]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3520,7 +3704,7 @@ func (x *Remembered) String() string {
 func (*Remembered) ProtoMessage() {}
 
 func (x *Remembered) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[46]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3533,7 +3717,7 @@ func (x *Remembered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Remembered.ProtoReflect.Descriptor instead.
 func (*Remembered) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{46}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Remembered) GetIdempotencyKey() string {
@@ -3573,18 +3757,20 @@ func (x *Remembered) GetVersion() int64 {
 
 // Settled is an order whose hold is over: released, expired, or released before it was reserved.
 type Settled struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	OrderId       string                 `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
-	AtMs          int64                  `protobuf:"varint,2,opt,name=at_ms,json=atMs,proto3" json:"at_ms,omitempty"`
-	Expired       bool                   `protobuf:"varint,3,opt,name=expired,proto3" json:"expired,omitempty"`
-	Move          int64                  `protobuf:"varint,40,opt,name=move,proto3" json:"move,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	OrderId string                 `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	AtMs    int64                  `protobuf:"varint,2,opt,name=at_ms,json=atMs,proto3" json:"at_ms,omitempty"`
+	Expired bool                   `protobuf:"varint,3,opt,name=expired,proto3" json:"expired,omitempty"`
+	Move    int64                  `protobuf:"varint,40,opt,name=move,proto3" json:"move,omitempty"`
+	// The order has not said yet that it knows of this move: it is not forgotten.
+	Unsettled     bool `protobuf:"varint,41,opt,name=unsettled,proto3" json:"unsettled,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Settled) Reset() {
 	*x = Settled{}
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[47]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3596,7 +3782,7 @@ func (x *Settled) String() string {
 func (*Settled) ProtoMessage() {}
 
 func (x *Settled) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_sku_v1_sku_proto_msgTypes[47]
+	mi := &file_stampede_sku_v1_sku_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3609,7 +3795,7 @@ func (x *Settled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settled.ProtoReflect.Descriptor instead.
 func (*Settled) Descriptor() ([]byte, []int) {
-	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{47}
+	return file_stampede_sku_v1_sku_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Settled) GetOrderId() string {
@@ -3638,6 +3824,13 @@ func (x *Settled) GetMove() int64 {
 		return x.Move
 	}
 	return 0
+}
+
+func (x *Settled) GetUnsettled() bool {
+	if x != nil {
+		return x.Unsettled
+	}
+	return false
 }
 
 var File_stampede_sku_v1_sku_proto protoreflect.FileDescriptor
@@ -3725,7 +3918,7 @@ const file_stampede_sku_v1_sku_proto_rawDesc = "" +
 	"\x04move\x18\x03 \x01(\x03R\x04move\x12\x1a\n" +
 	"\bquantity\x18\x04 \x01(\x03R\bquantity\"D\n" +
 	"\vFulfilReply\x125\n" +
-	"\arefusal\x18\x01 \x01(\v2\x1b.stampede.common.v1.RefusalR\arefusal\"\xc7\x01\n" +
+	"\arefusal\x18\x01 \x01(\v2\x1b.stampede.common.v1.RefusalR\arefusal\"\xec\x01\n" +
 	"\x06Return\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x1f\n" +
 	"\vcustomer_id\x18\x02 \x01(\tR\n" +
@@ -3733,9 +3926,15 @@ const file_stampede_sku_v1_sku_proto_rawDesc = "" +
 	"\x04move\x18\x03 \x01(\x03R\x04move\x12\x1c\n" +
 	"\tcommitted\x18\x04 \x01(\x03R\tcommitted\x12\x1c\n" +
 	"\tfulfilled\x18\x05 \x01(\x03R\tfulfilled\x12\x18\n" +
-	"\arestock\x18\x06 \x01(\bR\arestock\x12\x17\n" +
+	"\arestock\x18\x06 \x01(\bR\arestock\x12#\n" +
+	"\rsettled_later\x18\a \x01(\bR\fsettledLater\x12\x17\n" +
 	"\asale_id\x182 \x01(\tR\x06saleId\"D\n" +
 	"\vReturnReply\x125\n" +
+	"\arefusal\x18\x01 \x01(\v2\x1b.stampede.common.v1.RefusalR\arefusal\"=\n" +
+	"\fSettleReturn\x12\x19\n" +
+	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x12\n" +
+	"\x04move\x18\x02 \x01(\x03R\x04move\"J\n" +
+	"\x11SettleReturnReply\x125\n" +
 	"\arefusal\x18\x01 \x01(\v2\x1b.stampede.common.v1.RefusalR\arefusal\"\xaf\x01\n" +
 	"\x06Adjust\x12'\n" +
 	"\x0fidempotency_key\x18\x01 \x01(\tR\x0eidempotencyKey\x12\x14\n" +
@@ -3781,7 +3980,7 @@ const file_stampede_sku_v1_sku_proto_rawDesc = "" +
 	" \x01(\bR\x05ended\"y\n" +
 	"\x12ConfigureSaleReply\x125\n" +
 	"\arefusal\x18\x01 \x01(\v2\x1b.stampede.common.v1.RefusalR\arefusal\x12,\n" +
-	"\x05level\x18\x02 \x01(\v2\x16.stampede.sku.v1.LevelR\x05level\"\x9c\t\n" +
+	"\x05level\x18\x02 \x01(\v2\x16.stampede.sku.v1.LevelR\x05level\"\xe5\t\n" +
 	"\x05Event\x12\x13\n" +
 	"\x05at_ms\x18\x01 \x01(\x03R\x04atMs\x12,\n" +
 	"\x05after\x18\x02 \x01(\v2\x16.stampede.sku.v1.StockR\x05after\x12=\n" +
@@ -3801,7 +4000,8 @@ const file_stampede_sku_v1_sku_proto_rawDesc = "" +
 	"\vreplenished\x18\x14 \x01(\v2\x1c.stampede.sku.v1.ReplenishedH\x00R\vreplenished\x12S\n" +
 	"\x12release_remembered\x18\x15 \x01(\v2\".stampede.sku.v1.ReleaseRememberedH\x00R\x11releaseRemembered\x12:\n" +
 	"\tfulfilled\x18( \x01(\v2\x1a.stampede.sku.v1.FulfilledH\x00R\tfulfilled\x127\n" +
-	"\breturned\x18) \x01(\v2\x19.stampede.sku.v1.ReturnedH\x00R\breturned\x12J\n" +
+	"\breturned\x18) \x01(\v2\x19.stampede.sku.v1.ReturnedH\x00R\breturned\x12G\n" +
+	"\x0ereturn_settled\x18* \x01(\v2\x1e.stampede.sku.v1.ReturnSettledH\x00R\rreturnSettled\x12J\n" +
 	"\x0fsale_configured\x182 \x01(\v2\x1f.stampede.sku.v1.SaleConfiguredH\x00R\x0esaleConfigured\x12>\n" +
 	"\vsale_closed\x183 \x01(\v2\x1b.stampede.sku.v1.SaleClosedH\x00R\n" +
 	"saleClosed\x12D\n" +
@@ -3882,7 +4082,7 @@ const file_stampede_sku_v1_sku_proto_rawDesc = "" +
 	"\vcustomer_id\x18\x02 \x01(\tR\n" +
 	"customerId\x12\x12\n" +
 	"\x04move\x18\x03 \x01(\x03R\x04move\x12\x1a\n" +
-	"\bquantity\x18\x04 \x01(\x03R\bquantity\"\xcd\x01\n" +
+	"\bquantity\x18\x04 \x01(\x03R\bquantity\"\xf2\x01\n" +
 	"\bReturned\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x1f\n" +
 	"\vcustomer_id\x18\x02 \x01(\tR\n" +
@@ -3890,8 +4090,12 @@ const file_stampede_sku_v1_sku_proto_rawDesc = "" +
 	"\x04move\x18\x03 \x01(\x03R\x04move\x12\x1c\n" +
 	"\tcommitted\x18\x04 \x01(\x03R\tcommitted\x12\x1c\n" +
 	"\tfulfilled\x18\x05 \x01(\x03R\tfulfilled\x12\x1c\n" +
-	"\trestocked\x18\x06 \x01(\bR\trestocked\x12\x17\n" +
-	"\asale_id\x182 \x01(\tR\x06saleId\"\xc3\x04\n" +
+	"\trestocked\x18\x06 \x01(\bR\trestocked\x12#\n" +
+	"\rsettled_later\x18\a \x01(\bR\fsettledLater\x12\x17\n" +
+	"\asale_id\x182 \x01(\tR\x06saleId\">\n" +
+	"\rReturnSettled\x12\x19\n" +
+	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x12\n" +
+	"\x04move\x18\x02 \x01(\x03R\x04move\"\xc3\x04\n" +
 	"\x05State\x12\x10\n" +
 	"\x03sku\x18\x01 \x01(\tR\x03sku\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x03R\aversion\x12,\n" +
@@ -3946,12 +4150,13 @@ const file_stampede_sku_v1_sku_proto_rawDesc = "" +
 	"input_hash\x18\x02 \x01(\fR\tinputHash\x12\x13\n" +
 	"\x05at_ms\x18\x03 \x01(\x03R\x04atMs\x12,\n" +
 	"\x05after\x18\x04 \x01(\v2\x16.stampede.sku.v1.StockR\x05after\x12\x18\n" +
-	"\aversion\x18\x05 \x01(\x03R\aversion\"g\n" +
+	"\aversion\x18\x05 \x01(\x03R\aversion\"\x85\x01\n" +
 	"\aSettled\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x13\n" +
 	"\x05at_ms\x18\x02 \x01(\x03R\x04atMs\x12\x18\n" +
 	"\aexpired\x18\x03 \x01(\bR\aexpired\x12\x12\n" +
-	"\x04move\x18( \x01(\x03R\x04moveB\x1aZ\x18stampede/proto/gen/skupbb\x06proto3"
+	"\x04move\x18( \x01(\x03R\x04move\x12\x1c\n" +
+	"\tunsettled\x18) \x01(\bR\tunsettledB\x1aZ\x18stampede/proto/gen/skupbb\x06proto3"
 
 var (
 	file_stampede_sku_v1_sku_proto_rawDescOnce sync.Once
@@ -3965,7 +4170,7 @@ func file_stampede_sku_v1_sku_proto_rawDescGZIP() []byte {
 	return file_stampede_sku_v1_sku_proto_rawDescData
 }
 
-var file_stampede_sku_v1_sku_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
+var file_stampede_sku_v1_sku_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
 var file_stampede_sku_v1_sku_proto_goTypes = []any{
 	(*Stock)(nil),              // 0: stampede.sku.v1.Stock
 	(*Level)(nil),              // 1: stampede.sku.v1.Level
@@ -3984,101 +4189,106 @@ var file_stampede_sku_v1_sku_proto_goTypes = []any{
 	(*FulfilReply)(nil),        // 14: stampede.sku.v1.FulfilReply
 	(*Return)(nil),             // 15: stampede.sku.v1.Return
 	(*ReturnReply)(nil),        // 16: stampede.sku.v1.ReturnReply
-	(*Adjust)(nil),             // 17: stampede.sku.v1.Adjust
-	(*SetOnHand)(nil),          // 18: stampede.sku.v1.SetOnHand
-	(*MarkUnavailable)(nil),    // 19: stampede.sku.v1.MarkUnavailable
-	(*StockReply)(nil),         // 20: stampede.sku.v1.StockReply
-	(*GetLevel)(nil),           // 21: stampede.sku.v1.GetLevel
-	(*ConfigureSale)(nil),      // 22: stampede.sku.v1.ConfigureSale
-	(*ConfigureSaleReply)(nil), // 23: stampede.sku.v1.ConfigureSaleReply
-	(*Event)(nil),              // 24: stampede.sku.v1.Event
-	(*Configured)(nil),         // 25: stampede.sku.v1.Configured
-	(*Unconfigured)(nil),       // 26: stampede.sku.v1.Unconfigured
-	(*Adjusted)(nil),           // 27: stampede.sku.v1.Adjusted
-	(*MarkedUnavailable)(nil),  // 28: stampede.sku.v1.MarkedUnavailable
-	(*Reserved)(nil),           // 29: stampede.sku.v1.Reserved
-	(*Released)(nil),           // 30: stampede.sku.v1.Released
-	(*Expired)(nil),            // 31: stampede.sku.v1.Expired
-	(*Confirmed)(nil),          // 32: stampede.sku.v1.Confirmed
-	(*Shortfall)(nil),          // 33: stampede.sku.v1.Shortfall
-	(*Depleted)(nil),           // 34: stampede.sku.v1.Depleted
-	(*Replenished)(nil),        // 35: stampede.sku.v1.Replenished
-	(*ReleaseRemembered)(nil),  // 36: stampede.sku.v1.ReleaseRemembered
-	(*SaleConfigured)(nil),     // 37: stampede.sku.v1.SaleConfigured
-	(*SaleClosed)(nil),         // 38: stampede.sku.v1.SaleClosed
-	(*SaleReported)(nil),       // 39: stampede.sku.v1.SaleReported
-	(*Fulfilled)(nil),          // 40: stampede.sku.v1.Fulfilled
-	(*Returned)(nil),           // 41: stampede.sku.v1.Returned
-	(*State)(nil),              // 42: stampede.sku.v1.State
-	(*SaleState)(nil),          // 43: stampede.sku.v1.SaleState
-	(*CustomerUse)(nil),        // 44: stampede.sku.v1.CustomerUse
-	(*Allocation)(nil),         // 45: stampede.sku.v1.Allocation
-	(*Remembered)(nil),         // 46: stampede.sku.v1.Remembered
-	(*Settled)(nil),            // 47: stampede.sku.v1.Settled
-	(*commonpb.Money)(nil),     // 48: stampede.common.v1.Money
-	(*commonpb.Refusal)(nil),   // 49: stampede.common.v1.Refusal
-	(*commonpb.Actor)(nil),     // 50: stampede.common.v1.Actor
+	(*SettleReturn)(nil),       // 17: stampede.sku.v1.SettleReturn
+	(*SettleReturnReply)(nil),  // 18: stampede.sku.v1.SettleReturnReply
+	(*Adjust)(nil),             // 19: stampede.sku.v1.Adjust
+	(*SetOnHand)(nil),          // 20: stampede.sku.v1.SetOnHand
+	(*MarkUnavailable)(nil),    // 21: stampede.sku.v1.MarkUnavailable
+	(*StockReply)(nil),         // 22: stampede.sku.v1.StockReply
+	(*GetLevel)(nil),           // 23: stampede.sku.v1.GetLevel
+	(*ConfigureSale)(nil),      // 24: stampede.sku.v1.ConfigureSale
+	(*ConfigureSaleReply)(nil), // 25: stampede.sku.v1.ConfigureSaleReply
+	(*Event)(nil),              // 26: stampede.sku.v1.Event
+	(*Configured)(nil),         // 27: stampede.sku.v1.Configured
+	(*Unconfigured)(nil),       // 28: stampede.sku.v1.Unconfigured
+	(*Adjusted)(nil),           // 29: stampede.sku.v1.Adjusted
+	(*MarkedUnavailable)(nil),  // 30: stampede.sku.v1.MarkedUnavailable
+	(*Reserved)(nil),           // 31: stampede.sku.v1.Reserved
+	(*Released)(nil),           // 32: stampede.sku.v1.Released
+	(*Expired)(nil),            // 33: stampede.sku.v1.Expired
+	(*Confirmed)(nil),          // 34: stampede.sku.v1.Confirmed
+	(*Shortfall)(nil),          // 35: stampede.sku.v1.Shortfall
+	(*Depleted)(nil),           // 36: stampede.sku.v1.Depleted
+	(*Replenished)(nil),        // 37: stampede.sku.v1.Replenished
+	(*ReleaseRemembered)(nil),  // 38: stampede.sku.v1.ReleaseRemembered
+	(*SaleConfigured)(nil),     // 39: stampede.sku.v1.SaleConfigured
+	(*SaleClosed)(nil),         // 40: stampede.sku.v1.SaleClosed
+	(*SaleReported)(nil),       // 41: stampede.sku.v1.SaleReported
+	(*Fulfilled)(nil),          // 42: stampede.sku.v1.Fulfilled
+	(*Returned)(nil),           // 43: stampede.sku.v1.Returned
+	(*ReturnSettled)(nil),      // 44: stampede.sku.v1.ReturnSettled
+	(*State)(nil),              // 45: stampede.sku.v1.State
+	(*SaleState)(nil),          // 46: stampede.sku.v1.SaleState
+	(*CustomerUse)(nil),        // 47: stampede.sku.v1.CustomerUse
+	(*Allocation)(nil),         // 48: stampede.sku.v1.Allocation
+	(*Remembered)(nil),         // 49: stampede.sku.v1.Remembered
+	(*Settled)(nil),            // 50: stampede.sku.v1.Settled
+	(*commonpb.Money)(nil),     // 51: stampede.common.v1.Money
+	(*commonpb.Refusal)(nil),   // 52: stampede.common.v1.Refusal
+	(*commonpb.Actor)(nil),     // 53: stampede.common.v1.Actor
 }
 var file_stampede_sku_v1_sku_proto_depIdxs = []int32{
 	0,  // 0: stampede.sku.v1.Level.stock:type_name -> stampede.sku.v1.Stock
-	48, // 1: stampede.sku.v1.Level.price:type_name -> stampede.common.v1.Money
+	51, // 1: stampede.sku.v1.Level.price:type_name -> stampede.common.v1.Money
 	2,  // 2: stampede.sku.v1.Level.sale:type_name -> stampede.sku.v1.SaleLevel
-	48, // 3: stampede.sku.v1.SaleLevel.sale_price:type_name -> stampede.common.v1.Money
-	48, // 4: stampede.sku.v1.Configure.price:type_name -> stampede.common.v1.Money
-	49, // 5: stampede.sku.v1.ConfigureReply.refusal:type_name -> stampede.common.v1.Refusal
+	51, // 3: stampede.sku.v1.SaleLevel.sale_price:type_name -> stampede.common.v1.Money
+	51, // 4: stampede.sku.v1.Configure.price:type_name -> stampede.common.v1.Money
+	52, // 5: stampede.sku.v1.ConfigureReply.refusal:type_name -> stampede.common.v1.Refusal
 	1,  // 6: stampede.sku.v1.ConfigureReply.level:type_name -> stampede.sku.v1.Level
-	49, // 7: stampede.sku.v1.UnconfigureReply.refusal:type_name -> stampede.common.v1.Refusal
-	48, // 8: stampede.sku.v1.Reserve.expected_price:type_name -> stampede.common.v1.Money
-	49, // 9: stampede.sku.v1.ReserveReply.refusal:type_name -> stampede.common.v1.Refusal
-	48, // 10: stampede.sku.v1.ReserveReply.unit_price:type_name -> stampede.common.v1.Money
-	49, // 11: stampede.sku.v1.ReleaseReply.refusal:type_name -> stampede.common.v1.Refusal
-	49, // 12: stampede.sku.v1.ConfirmReply.refusal:type_name -> stampede.common.v1.Refusal
-	49, // 13: stampede.sku.v1.FulfilReply.refusal:type_name -> stampede.common.v1.Refusal
-	49, // 14: stampede.sku.v1.ReturnReply.refusal:type_name -> stampede.common.v1.Refusal
-	50, // 15: stampede.sku.v1.Adjust.actor:type_name -> stampede.common.v1.Actor
-	50, // 16: stampede.sku.v1.SetOnHand.actor:type_name -> stampede.common.v1.Actor
-	50, // 17: stampede.sku.v1.MarkUnavailable.actor:type_name -> stampede.common.v1.Actor
-	49, // 18: stampede.sku.v1.StockReply.refusal:type_name -> stampede.common.v1.Refusal
-	1,  // 19: stampede.sku.v1.StockReply.level:type_name -> stampede.sku.v1.Level
-	48, // 20: stampede.sku.v1.ConfigureSale.price:type_name -> stampede.common.v1.Money
-	49, // 21: stampede.sku.v1.ConfigureSaleReply.refusal:type_name -> stampede.common.v1.Refusal
-	1,  // 22: stampede.sku.v1.ConfigureSaleReply.level:type_name -> stampede.sku.v1.Level
-	0,  // 23: stampede.sku.v1.Event.after:type_name -> stampede.sku.v1.Stock
-	25, // 24: stampede.sku.v1.Event.configured:type_name -> stampede.sku.v1.Configured
-	26, // 25: stampede.sku.v1.Event.unconfigured:type_name -> stampede.sku.v1.Unconfigured
-	27, // 26: stampede.sku.v1.Event.adjusted:type_name -> stampede.sku.v1.Adjusted
-	29, // 27: stampede.sku.v1.Event.reserved:type_name -> stampede.sku.v1.Reserved
-	30, // 28: stampede.sku.v1.Event.released:type_name -> stampede.sku.v1.Released
-	31, // 29: stampede.sku.v1.Event.expired:type_name -> stampede.sku.v1.Expired
-	32, // 30: stampede.sku.v1.Event.confirmed:type_name -> stampede.sku.v1.Confirmed
-	28, // 31: stampede.sku.v1.Event.marked_unavailable:type_name -> stampede.sku.v1.MarkedUnavailable
-	33, // 32: stampede.sku.v1.Event.shortfall:type_name -> stampede.sku.v1.Shortfall
-	34, // 33: stampede.sku.v1.Event.depleted:type_name -> stampede.sku.v1.Depleted
-	35, // 34: stampede.sku.v1.Event.replenished:type_name -> stampede.sku.v1.Replenished
-	36, // 35: stampede.sku.v1.Event.release_remembered:type_name -> stampede.sku.v1.ReleaseRemembered
-	40, // 36: stampede.sku.v1.Event.fulfilled:type_name -> stampede.sku.v1.Fulfilled
-	41, // 37: stampede.sku.v1.Event.returned:type_name -> stampede.sku.v1.Returned
-	37, // 38: stampede.sku.v1.Event.sale_configured:type_name -> stampede.sku.v1.SaleConfigured
-	38, // 39: stampede.sku.v1.Event.sale_closed:type_name -> stampede.sku.v1.SaleClosed
-	39, // 40: stampede.sku.v1.Event.sale_reported:type_name -> stampede.sku.v1.SaleReported
-	48, // 41: stampede.sku.v1.Configured.price:type_name -> stampede.common.v1.Money
-	48, // 42: stampede.sku.v1.Reserved.unit_price:type_name -> stampede.common.v1.Money
-	22, // 43: stampede.sku.v1.SaleConfigured.sale:type_name -> stampede.sku.v1.ConfigureSale
-	0,  // 44: stampede.sku.v1.State.stock:type_name -> stampede.sku.v1.Stock
-	48, // 45: stampede.sku.v1.State.price:type_name -> stampede.common.v1.Money
-	45, // 46: stampede.sku.v1.State.allocations:type_name -> stampede.sku.v1.Allocation
-	46, // 47: stampede.sku.v1.State.remembered:type_name -> stampede.sku.v1.Remembered
-	47, // 48: stampede.sku.v1.State.settled:type_name -> stampede.sku.v1.Settled
-	43, // 49: stampede.sku.v1.State.sale:type_name -> stampede.sku.v1.SaleState
-	22, // 50: stampede.sku.v1.SaleState.config:type_name -> stampede.sku.v1.ConfigureSale
-	44, // 51: stampede.sku.v1.SaleState.used:type_name -> stampede.sku.v1.CustomerUse
-	48, // 52: stampede.sku.v1.Allocation.unit_price:type_name -> stampede.common.v1.Money
-	0,  // 53: stampede.sku.v1.Remembered.after:type_name -> stampede.sku.v1.Stock
-	54, // [54:54] is the sub-list for method output_type
-	54, // [54:54] is the sub-list for method input_type
-	54, // [54:54] is the sub-list for extension type_name
-	54, // [54:54] is the sub-list for extension extendee
-	0,  // [0:54] is the sub-list for field type_name
+	52, // 7: stampede.sku.v1.UnconfigureReply.refusal:type_name -> stampede.common.v1.Refusal
+	51, // 8: stampede.sku.v1.Reserve.expected_price:type_name -> stampede.common.v1.Money
+	52, // 9: stampede.sku.v1.ReserveReply.refusal:type_name -> stampede.common.v1.Refusal
+	51, // 10: stampede.sku.v1.ReserveReply.unit_price:type_name -> stampede.common.v1.Money
+	52, // 11: stampede.sku.v1.ReleaseReply.refusal:type_name -> stampede.common.v1.Refusal
+	52, // 12: stampede.sku.v1.ConfirmReply.refusal:type_name -> stampede.common.v1.Refusal
+	52, // 13: stampede.sku.v1.FulfilReply.refusal:type_name -> stampede.common.v1.Refusal
+	52, // 14: stampede.sku.v1.ReturnReply.refusal:type_name -> stampede.common.v1.Refusal
+	52, // 15: stampede.sku.v1.SettleReturnReply.refusal:type_name -> stampede.common.v1.Refusal
+	53, // 16: stampede.sku.v1.Adjust.actor:type_name -> stampede.common.v1.Actor
+	53, // 17: stampede.sku.v1.SetOnHand.actor:type_name -> stampede.common.v1.Actor
+	53, // 18: stampede.sku.v1.MarkUnavailable.actor:type_name -> stampede.common.v1.Actor
+	52, // 19: stampede.sku.v1.StockReply.refusal:type_name -> stampede.common.v1.Refusal
+	1,  // 20: stampede.sku.v1.StockReply.level:type_name -> stampede.sku.v1.Level
+	51, // 21: stampede.sku.v1.ConfigureSale.price:type_name -> stampede.common.v1.Money
+	52, // 22: stampede.sku.v1.ConfigureSaleReply.refusal:type_name -> stampede.common.v1.Refusal
+	1,  // 23: stampede.sku.v1.ConfigureSaleReply.level:type_name -> stampede.sku.v1.Level
+	0,  // 24: stampede.sku.v1.Event.after:type_name -> stampede.sku.v1.Stock
+	27, // 25: stampede.sku.v1.Event.configured:type_name -> stampede.sku.v1.Configured
+	28, // 26: stampede.sku.v1.Event.unconfigured:type_name -> stampede.sku.v1.Unconfigured
+	29, // 27: stampede.sku.v1.Event.adjusted:type_name -> stampede.sku.v1.Adjusted
+	31, // 28: stampede.sku.v1.Event.reserved:type_name -> stampede.sku.v1.Reserved
+	32, // 29: stampede.sku.v1.Event.released:type_name -> stampede.sku.v1.Released
+	33, // 30: stampede.sku.v1.Event.expired:type_name -> stampede.sku.v1.Expired
+	34, // 31: stampede.sku.v1.Event.confirmed:type_name -> stampede.sku.v1.Confirmed
+	30, // 32: stampede.sku.v1.Event.marked_unavailable:type_name -> stampede.sku.v1.MarkedUnavailable
+	35, // 33: stampede.sku.v1.Event.shortfall:type_name -> stampede.sku.v1.Shortfall
+	36, // 34: stampede.sku.v1.Event.depleted:type_name -> stampede.sku.v1.Depleted
+	37, // 35: stampede.sku.v1.Event.replenished:type_name -> stampede.sku.v1.Replenished
+	38, // 36: stampede.sku.v1.Event.release_remembered:type_name -> stampede.sku.v1.ReleaseRemembered
+	42, // 37: stampede.sku.v1.Event.fulfilled:type_name -> stampede.sku.v1.Fulfilled
+	43, // 38: stampede.sku.v1.Event.returned:type_name -> stampede.sku.v1.Returned
+	44, // 39: stampede.sku.v1.Event.return_settled:type_name -> stampede.sku.v1.ReturnSettled
+	39, // 40: stampede.sku.v1.Event.sale_configured:type_name -> stampede.sku.v1.SaleConfigured
+	40, // 41: stampede.sku.v1.Event.sale_closed:type_name -> stampede.sku.v1.SaleClosed
+	41, // 42: stampede.sku.v1.Event.sale_reported:type_name -> stampede.sku.v1.SaleReported
+	51, // 43: stampede.sku.v1.Configured.price:type_name -> stampede.common.v1.Money
+	51, // 44: stampede.sku.v1.Reserved.unit_price:type_name -> stampede.common.v1.Money
+	24, // 45: stampede.sku.v1.SaleConfigured.sale:type_name -> stampede.sku.v1.ConfigureSale
+	0,  // 46: stampede.sku.v1.State.stock:type_name -> stampede.sku.v1.Stock
+	51, // 47: stampede.sku.v1.State.price:type_name -> stampede.common.v1.Money
+	48, // 48: stampede.sku.v1.State.allocations:type_name -> stampede.sku.v1.Allocation
+	49, // 49: stampede.sku.v1.State.remembered:type_name -> stampede.sku.v1.Remembered
+	50, // 50: stampede.sku.v1.State.settled:type_name -> stampede.sku.v1.Settled
+	46, // 51: stampede.sku.v1.State.sale:type_name -> stampede.sku.v1.SaleState
+	24, // 52: stampede.sku.v1.SaleState.config:type_name -> stampede.sku.v1.ConfigureSale
+	47, // 53: stampede.sku.v1.SaleState.used:type_name -> stampede.sku.v1.CustomerUse
+	51, // 54: stampede.sku.v1.Allocation.unit_price:type_name -> stampede.common.v1.Money
+	0,  // 55: stampede.sku.v1.Remembered.after:type_name -> stampede.sku.v1.Stock
+	56, // [56:56] is the sub-list for method output_type
+	56, // [56:56] is the sub-list for method input_type
+	56, // [56:56] is the sub-list for extension type_name
+	56, // [56:56] is the sub-list for extension extendee
+	0,  // [0:56] is the sub-list for field type_name
 }
 
 func init() { file_stampede_sku_v1_sku_proto_init() }
@@ -4086,7 +4296,7 @@ func file_stampede_sku_v1_sku_proto_init() {
 	if File_stampede_sku_v1_sku_proto != nil {
 		return
 	}
-	file_stampede_sku_v1_sku_proto_msgTypes[24].OneofWrappers = []any{
+	file_stampede_sku_v1_sku_proto_msgTypes[26].OneofWrappers = []any{
 		(*Event_Configured)(nil),
 		(*Event_Unconfigured)(nil),
 		(*Event_Adjusted)(nil),
@@ -4101,6 +4311,7 @@ func file_stampede_sku_v1_sku_proto_init() {
 		(*Event_ReleaseRemembered)(nil),
 		(*Event_Fulfilled)(nil),
 		(*Event_Returned)(nil),
+		(*Event_ReturnSettled)(nil),
 		(*Event_SaleConfigured)(nil),
 		(*Event_SaleClosed)(nil),
 		(*Event_SaleReported)(nil),
@@ -4111,7 +4322,7 @@ func file_stampede_sku_v1_sku_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_stampede_sku_v1_sku_proto_rawDesc), len(file_stampede_sku_v1_sku_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   48,
+			NumMessages:   51,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
