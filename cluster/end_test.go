@@ -44,7 +44,7 @@ func TestRequestToAnEndedActor(t *testing.T) {
 		if !entity.Retryable(err) {
 			t.Error(err)
 		}
-	case <-time.After(time.Second):
+	case <-time.After(time.Minute):
 		t.Error("nobody answers")
 	}
 }

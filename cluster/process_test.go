@@ -320,7 +320,7 @@ func runNode(id, town, roles string) error {
 			os.Exit(0) // the test has ended
 		}
 	}()
-	for end := time.Now().Add(5 * time.Second); t.View().Find(id) == nil; {
+	for end := time.Now().Add(time.Minute); t.View().Find(id) == nil; {
 		if time.Now().After(end) {
 			return errors.New("it never saw itself in the table")
 		}
@@ -330,7 +330,7 @@ func runNode(id, town, roles string) error {
 	own := newDisk() // of the benchmark's actors, which belong to this process
 	private := &entity.Runtime{Log: own, Store: own, Clock: time.Now, Logger: log, Limits: entity.DefaultLimits()}
 	kinds := []entity.Spawner{told(t, entity.Bind(shared, guestBook())), entity.Bind(private, accounts())}
-	n := cluster.NewMember(log, kinds, nil, cluster.DefaultOptions(), cluster.MemberConfig{Membership: t, Transport: port})
+	n := cluster.NewMember(log, kinds, nil, cluster.DefaultOptions(), cluster.MemberConfig{Membership: t, Transport: port, Grace: time.Minute}) // a busy machine does not make a second owner
 	socket := town + "." + id
 	control, err := serveRPC("Node", &Process{node: n}, socket)
 	if err != nil {
@@ -339,7 +339,7 @@ func runNode(id, town, roles string) error {
 	fmt.Println("ready")
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	return errors.Join(n.Close(ctx), control.Close(), os.RemoveAll(socket))
 }
@@ -370,7 +370,7 @@ type Signing struct{ Book, Name string }
 
 // Sign signs a book.
 func (p *Process) Sign(s Signing, place *int64) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	reply, err := p.node.Call(ctx, entity.Address{Kind: "book", ID: s.Book}, &commonpb.Money{Currency: s.Name})
 	*place = reply.(*commonpb.Money).GetMinorUnits()

@@ -107,13 +107,15 @@ func TestSecondAnswersReachNobody(t *testing.T) {
 
 // The calls that a node carries cannot starve what they ask for themselves.
 func TestAsksAreNotRefusedByTheirCallers(t *testing.T) {
-	d := newDisk()
-	n := startChain(t, d, d, func(_ *entity.Limits, o *cluster.Options) { o.MaxInFlight = 1 })
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-	defer cancel()
-	if _, err := n.Call(ctx, entity.Address{Kind: "chain", ID: "c"}, add(1)); err != nil {
-		t.Error(err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		n := startChain(t, d, d, func(_ *entity.Limits, o *cluster.Options) { o.MaxInFlight = 1 })
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		if _, err := n.Call(ctx, entity.Address{Kind: "chain", ID: "c"}, add(1)); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // Whatever becomes of an ask that was sent the short way, the long way asks
@@ -150,70 +152,76 @@ func TestAsksThatAreLostAreAskedAgain(t *testing.T) {
 // A draining node finishes what it accepted, also when that takes a second
 // actor, even one that is not in memory yet.
 func TestDrainFinishesConversations(t *testing.T) {
-	d := newDisk()
-	n := startChain(t, d, d, nil)
-	d.holdWrites()
-	errs := make(chan error, 1)
-	go func() {
-		_, err := n.Call(t.Context(), entity.Address{Kind: "chain", ID: "c"}, add(1))
-		errs <- err
-	}()
-	eventually(t, "the asked actor to write", func() bool { return d.heldWrites() == 1 })
-	closed := make(chan error, 1)
-	go func() { closed <- n.Close(t.Context()) }()
-	eventually(t, "the drain to begin", func() bool {
-		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-		defer cancel()
-		_, err := n.Call(ctx, entity.Address{Kind: "chain", ID: "new"}, add(1))
-		return errors.Is(err, entity.ErrRetry)
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		n := startChain(t, d, d, nil)
+		d.holdWrites()
+		errs := make(chan error, 1)
+		go func() {
+			_, err := n.Call(t.Context(), entity.Address{Kind: "chain", ID: "c"}, add(1))
+			errs <- err
+		}()
+		eventually(t, "the asked actor to write", func() bool { return d.heldWrites() == 1 })
+		closed := make(chan error, 1)
+		go func() { closed <- n.Close(t.Context()) }()
+		eventually(t, "the drain to begin", func() bool {
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			defer cancel()
+			_, err := n.Call(ctx, entity.Address{Kind: "chain", ID: "new"}, add(1))
+			return errors.Is(err, entity.ErrRetry)
+		})
+		d.releaseWrites()
+		if err := <-errs; err != nil {
+			t.Errorf("an accepted request failed: %v", err)
+		}
+		if err := <-closed; err != nil {
+			t.Error(err)
+		}
 	})
-	d.releaseWrites()
-	if err := <-errs; err != nil {
-		t.Errorf("an accepted request failed: %v", err)
-	}
-	if err := <-closed; err != nil {
-		t.Error(err)
-	}
 }
 
 // A node that has drained says so at once: it will not come back.
 func TestClosedNodeRefusesQuickly(t *testing.T) {
-	n := startNode(t, newDisk(), nil)
-	if err := n.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	start := time.Now()
-	if _, err := n.Call(t.Context(), alice, add(1)); !errors.Is(err, entity.ErrRetry) || time.Since(start) > time.Second {
-		t.Errorf("after %s: %v", time.Since(start), err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		n := startNode(t, newDisk(), nil)
+		if err := n.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		if _, err := n.Call(t.Context(), alice, add(1)); !errors.Is(err, entity.ErrRetry) || time.Since(start) > time.Second {
+			t.Errorf("after %s: %v", time.Since(start), err)
+		}
+	})
 }
 
 // What a drain that ran out of time leaves open is answered all the same.
 func TestDrainOutOfTimeAnswers(t *testing.T) {
-	d := newDisk()
-	n := startNode(t, d, func(l *entity.Limits, o *cluster.Options) {
-		l.StopFor, o.AttemptFor = 50*time.Millisecond, time.Minute
-	})
-	d.holdWrites()
-	errs := make(chan error, 1)
-	go func() {
-		_, err := n.Call(t.Context(), alice, add(1))
-		errs <- err
-	}()
-	eventually(t, "the write to be under way", func() bool { return d.heldWrites() == 1 })
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	if err := n.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("close: %v", err)
-	}
-	select {
-	case err := <-errs:
-		if !entity.Retryable(err) {
-			t.Error(err)
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		n := startNode(t, d, func(l *entity.Limits, o *cluster.Options) {
+			l.StopFor, o.AttemptFor = 50*time.Millisecond, time.Minute
+		})
+		d.holdWrites()
+		errs := make(chan error, 1)
+		go func() {
+			_, err := n.Call(t.Context(), alice, add(1))
+			errs <- err
+		}()
+		eventually(t, "the write to be under way", func() bool { return d.heldWrites() == 1 })
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		if err := n.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("close: %v", err)
 		}
-	case <-time.After(5 * time.Second):
-		t.Error("a caller hangs")
-	}
+		select {
+		case err := <-errs:
+			if !entity.Retryable(err) {
+				t.Error(err)
+			}
+		case <-time.After(5 * time.Second):
+			t.Error("a caller hangs")
+		}
+	})
 }
 
 // moody is a store whose reads fail as long as it is told to.
@@ -233,44 +241,48 @@ func (m *moody) ReadStream(ctx context.Context, stream string, after uint64) ite
 
 // A read that fails says nothing about the journal, whatever the driver calls it.
 func TestFailedReadIsNoCorruption(t *testing.T) {
-	m := &moody{disk: newDisk()}
-	m.down.Store(true)
-	n := startChain(t, m.disk, m, nil)
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	// What is given up may still be done later, so this asks for nothing to be done.
-	if _, err := n.Call(ctx, alice, &commonpb.Money{}); !entity.Retryable(err) {
-		t.Errorf("while reads fail: %v", err)
-	}
-	m.down.Store(false)
-	if got := mustCall(t, n, add(1)); got != 1 {
-		t.Errorf("then: %d", got)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		m := &moody{disk: newDisk()}
+		m.down.Store(true)
+		n := startChain(t, m.disk, m, nil)
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		// What is given up may still be done later, so this asks for nothing to be done.
+		if _, err := n.Call(ctx, alice, &commonpb.Money{}); !entity.Retryable(err) {
+			t.Errorf("while reads fail: %v", err)
+		}
+		m.down.Store(false)
+		if got := mustCall(t, n, add(1)); got != 1 {
+			t.Errorf("then: %d", got)
+		}
+	})
 }
 
 // Actors beyond the bound are refused by name, and there is room again when
 // others have passivated.
 func TestActorsInMemoryAreBounded(t *testing.T) {
-	d := newDisk()
-	n := startNode(t, d, func(_ *entity.Limits, o *cluster.Options) {
-		o.MaxActive, o.SweepEvery, o.PassivateAfter = 10, 300*time.Millisecond, time.Hour
-	})
-	refused := 0
-	for i := range 40 {
-		_, err := n.Call(t.Context(), entity.Address{Kind: "account", ID: fmt.Sprint(i)}, add(1))
-		switch {
-		case errors.Is(err, entity.ErrOverloaded):
-			refused++
-		case err != nil:
-			t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		n := startNode(t, d, func(_ *entity.Limits, o *cluster.Options) {
+			o.MaxActive, o.SweepEvery, o.PassivateAfter = 10, 300*time.Millisecond, time.Hour
+		})
+		refused := 0
+		for i := range 40 {
+			_, err := n.Call(t.Context(), entity.Address{Kind: "account", ID: fmt.Sprint(i)}, add(1))
+			switch {
+			case errors.Is(err, entity.ErrOverloaded):
+				refused++
+			case err != nil:
+				t.Fatal(err)
+			}
 		}
-	}
-	if active := n.Active()["account"]; active > 20 || refused == 0 {
-		t.Errorf("%d actors in memory, %d refused", active, refused)
-	}
-	eventually(t, "room", func() bool {
-		_, err := n.Call(t.Context(), entity.Address{Kind: "account", ID: "late"}, add(1))
-		return err == nil
+		if active := n.Active()["account"]; active > 20 || refused == 0 {
+			t.Errorf("%d actors in memory, %d refused", active, refused)
+		}
+		eventually(t, "room", func() bool {
+			_, err := n.Call(t.Context(), entity.Address{Kind: "account", ID: "late"}, add(1))
+			return err == nil
+		})
 	})
 }
 
@@ -283,26 +295,30 @@ func (d due) Due(_ context.Context, _ time.Time, limit int) ([]entity.Address, e
 
 // Reminders that nothing comes of do not hide the others.
 func TestOldRemindersDoNotHideOthers(t *testing.T) {
-	d := newDisk()
-	n := startNode(t, d, nil)
-	var all due
-	for i := range 1500 {
-		all = append(all, entity.Address{Kind: "account", ID: fmt.Sprint(i)})
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	defer stop()
-	go n.WakeDue(ctx, time.Now, all)
-	eventually(t, "all to be woken", func() bool { return n.Active()["account"] == 1500 })
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		n := startNode(t, d, nil)
+		var all due
+		for i := range 1500 {
+			all = append(all, entity.Address{Kind: "account", ID: fmt.Sprint(i)})
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		go n.WakeDue(ctx, time.Now, all)
+		eventually(t, "all to be woken", func() bool { return n.Active()["account"] == 1500 })
+	})
 }
 
 // An actor that knows of nothing to do, though it is reminded, reads its journal again.
 func TestReminderDoesNotKeepAnIdleActor(t *testing.T) {
-	m := &moody{disk: newDisk()}
-	n := startChain(t, m.disk, m, func(_ *entity.Limits, o *cluster.Options) { o.PassivateAfter = 1200 * time.Millisecond })
-	ctx, stop := context.WithCancel(t.Context())
-	defer stop()
-	go n.WakeDue(ctx, time.Now, due{alice})
-	eventually(t, "a second activation", func() bool { return m.reads.Load() >= 2 })
+	synctest.Test(t, func(t *testing.T) {
+		m := &moody{disk: newDisk()}
+		n := startChain(t, m.disk, m, func(_ *entity.Limits, o *cluster.Options) { o.PassivateAfter = 1200 * time.Millisecond })
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		go n.WakeDue(ctx, time.Now, due{alice})
+		eventually(t, "a second activation", func() bool { return m.reads.Load() >= 2 })
+	})
 }
 
 // A deadline is noticed also when the clock was set, or the machine asleep:

@@ -63,23 +63,25 @@ func TestWatchOutlastsAttempts(t *testing.T) {
 
 // Whoever watches when the node drains is told at once.
 func TestWatchEndsWithTheNode(t *testing.T) {
-	n := startNode(t, newDisk(), nil)
-	mustCall(t, n, add(1))
-	errs := make(chan error, 1)
-	go func() {
-		_, err := watch(t.Context(), n, 1, time.Minute)
-		errs <- err
-	}()
-	eventually(t, "the node to be watched", func() bool { return n.Watches() == 1 })
-	if err := n.Close(t.Context()); err != nil {
-		t.Error(err)
-	}
-	select {
-	case err := <-errs:
-		if !errors.Is(err, entity.ErrRetry) {
+	synctest.Test(t, func(t *testing.T) {
+		n := startNode(t, newDisk(), nil)
+		mustCall(t, n, add(1))
+		errs := make(chan error, 1)
+		go func() {
+			_, err := watch(t.Context(), n, 1, time.Minute)
+			errs <- err
+		}()
+		eventually(t, "the node to be watched", func() bool { return n.Watches() == 1 })
+		if err := n.Close(t.Context()); err != nil {
 			t.Error(err)
 		}
-	case <-time.After(5 * time.Second):
-		t.Error("the watcher hangs")
-	}
+		select {
+		case err := <-errs:
+			if !errors.Is(err, entity.ErrRetry) {
+				t.Error(err)
+			}
+		case <-time.After(time.Minute):
+			t.Error("the watcher hangs")
+		}
+	})
 }

@@ -44,7 +44,7 @@ func say(t *testing.T, from, to *remoting.Remoting) error {
 	t.Helper()
 	got := make(chan *clusterpb.Frame, 1)
 	to.Serve(func(f *clusterpb.Frame) { got <- f })
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	conn, err := from.Connect(ctx, to.Address())
 	if err != nil {
@@ -82,10 +82,18 @@ func TestLostConnection(t *testing.T) {
 	defer conn.Close()
 	b.Close()
 	within(t, "the loss to be noticed", conn.Lost())
-	began := time.Now()
-	if _, err := a.Connect(t.Context(), b.Address()); err == nil || time.Since(began) > time.Second {
-		t.Errorf("connecting to a closed port gave %v after %s", err, time.Since(began))
+	// One that waits before it says so waits each time; a busy machine does not.
+	quickest := time.Hour
+	for range 20 {
+		began := time.Now()
+		if _, err := a.Connect(t.Context(), b.Address()); err == nil {
+			t.Fatal("connected to a closed port")
+		}
+		if quickest = min(quickest, time.Since(began)); quickest < time.Second {
+			return
+		}
 	}
+	t.Errorf("that a port is closed takes %s to be said", quickest)
 }
 
 // A peer that takes nothing in holds up the one that sends to it, and closing
@@ -131,7 +139,7 @@ func within(t *testing.T, what string, done <-chan struct{}) {
 	t.Helper()
 	select {
 	case <-done:
-	case <-time.After(5 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatalf("waited in vain for %s", what)
 	}
 }
@@ -328,7 +336,7 @@ func TestMuteConnectionIsClosed(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if err := conn.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := conn.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	for buffer := make([]byte, 1024); err == nil; {
