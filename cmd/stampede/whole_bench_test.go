@@ -5,9 +5,12 @@ package main
 // same process, from the same load generator, in turns.
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"sync/atomic"
 	"syscall"
@@ -126,7 +129,32 @@ func wholeShop(b *testing.B, n *node) (sku string, tokens []string) {
 		}
 		tokens = append(tokens, token)
 	}
+	glance(b, n, tokens[0], name)
 	return name, tokens
+}
+
+// glance fails when the load generator would decode every answer: that would
+// be a tenth of what an order costs.
+func glance(b *testing.B, n *node, token, sku string) {
+	b.Helper()
+	r, err := http.NewRequestWithContext(b.Context(), http.MethodPost, n.url+"/graphql", bytes.NewReader(shop.AppendPlaceOrder(nil, sku+"-first", sku, 1)))
+	if err != nil {
+		b.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Authorization", "Bearer "+token)
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if !shop.PlacedAtAGlance(body) {
+		b.Fatalf("HTTP %d is not recognised at a glance: %s", answer.StatusCode, body)
+	}
 }
 
 func wholeLoad(b *testing.B, url string, requests int, judge func(int, time.Duration, []byte) shop.Answer, fill func(*load.Task, int64)) *load.Report {

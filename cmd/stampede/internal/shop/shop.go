@@ -222,18 +222,32 @@ func JudgePlaceOrder(status int, after time.Duration, body []byte) Answer {
 // order that holds its stock is recognised without being decoded, so that the
 // generator leaves more of the machine to what it measures.
 func JudgePlaced(status int, after time.Duration, body []byte) Answer {
-	if status == 200 && bytes.HasPrefix(body, []byte(placedPrefix)) && bytes.HasSuffix(body, []byte(placedSuffix)) && bytes.Contains(body, []byte(placedState)) {
+	if status == 200 && PlacedAtAGlance(body) {
 		return Answer{Kind: Accepted}
 	}
 	return JudgePlaceOrder(status, after, body)
 }
 
-// What an answer to AppendPlaceOrder begins with, ends with and has when the
-// order holds its stock.
+// PlacedAtAGlance reports an answer to AppendPlaceOrder whose order holds its
+// stock, as the gateway writes it. False says nothing.
+func PlacedAtAGlance(body []byte) bool {
+	if !bytes.HasPrefix(body, []byte(placedPrefix)) {
+		return false
+	}
+	end := bytes.LastIndex(body, []byte(placedEnd))
+	if end < 0 || !bytes.Contains(body[:end], []byte(placedState)) {
+		return false
+	}
+	rest := body[end+len(placedEnd):]
+	return string(rest) == "}" || bytes.HasPrefix(rest, []byte(`,"extensions":{"cost":`))
+}
+
+// What an answer to AppendPlaceOrder begins with and has, and what its data end
+// with, when the order holds its stock.
 const (
 	placedPrefix = `{"data":{"placeOrder":{"order":{"id":"`
-	placedSuffix = `"rejection":null},"userErrors":[]}}}`
 	placedState  = `","state":"RESERVED","total":{"amount":`
+	placedEnd    = `"rejection":null},"userErrors":[]}}`
 )
 
 // JudgePaid reads the answer to AppendPaidOrder: an order that is not paid, or

@@ -144,3 +144,24 @@ func TestClientRepeatsWhileToldTo(t *testing.T) {
 		}
 	}
 }
+
+func TestPlacedAtAGlance(t *testing.T) {
+	const begins = `{"data":{"placeOrder":{"order":{"id":"ord_a","number":"N","state":"`
+	const goesOn = `","total":{"amount":"19.90"},"lines":[],"rejection":null},"userErrors":[]}}`
+	const cost = `,"extensions":{"cost":{"requested":10,"limit":1000}}}`
+	for body, want := range map[string]bool{
+		begins + "RESERVED" + goesOn + cost:  true,
+		begins + "RESERVED" + goesOn + "}":   true,
+		begins + "RESERVED" + goesOn:         false,
+		begins + "RESERVING" + goesOn + cost: false,
+		begins + "REJECTED" + goesOn + cost:  false,
+		`{"errors":[{"message":"m"}],"data":{"placeOrder":{"order":{"id":"ord_a","number":"N","state":"RESERVED` + goesOn + cost:      false,
+		begins + "RESERVED" + strings.Replace(goesOn, `"userErrors":[]`, `"userErrors":[{"code":"IN_PROGRESS"}]`, 1) + cost:           false,
+		begins + "REJECTED" + goesOn + `,"extensions":{"cost":{"x":"\",\"state\":\"RESERVED\",\"total\":{\"amount\":\"1\"}","y":0}}}`: false,
+		"": false,
+	} {
+		if got := PlacedAtAGlance([]byte(body)); got != want {
+			t.Errorf("%s: %t, want %t", body, got, want)
+		}
+	}
+}
