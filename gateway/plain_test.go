@@ -183,10 +183,21 @@ const (
 
 func sameShop(t *testing.T, types operation.Types) http.Handler {
 	t.Helper()
+	return shopOf(t, types, shop{})
+}
+
+// counter is a shop's actors, and who its tokens are of.
+type counter interface {
+	resolve.Caller
+	Tokens
+}
+
+func shopOf(t *testing.T, types operation.Types, c counter) http.Handler {
+	t.Helper()
 	at := time.UnixMilli(1_800_000_000_000)
 	limits := Limits{HTTP: httpapi.Limits{RatePerSecond: -1}, Operation: operation.Limits{Fields: 5_000, Tokens: 50_000, Aliases: 5_000, Cost: 1_000_000, Depth: 50}}
 	g, err := wire(Config{
-		Caller: shop{}, Views: shop{}, Accounts: shopAccounts{}, Journal: memstore.New(), Cluster: noCluster{}, Tokens: shop{}, Keys: shop{}, HoldFor: time.Minute, TicketKey: make([]byte, 32),
+		Caller: c, Views: shop{}, Accounts: shopAccounts{}, Journal: memstore.New(), Cluster: noCluster{}, Tokens: c, Keys: shop{}, HoldFor: time.Minute, TicketKey: make([]byte, 32),
 		Limits: limits, Logger: slog.New(slog.DiscardHandler), Clock: func() time.Time { return at },
 	}, types)
 	if err != nil {

@@ -11,16 +11,20 @@ import (
 	"github.com/vektah/gqlparser/v2/ast"
 )
 
-// What every shopper loads again and again does not go through gqlgen at all: a
-// query of one root field that has a Direct, and whose selection has a plan, is
-// resolved and written here. Where what it depends on has a version, the answer
-// is kept, and given to whoever asks the same of the same version.
+// What every shopper loads again and again, and the order at the end of it, does
+// not go through gqlgen at all: an operation of one root field that has a Direct,
+// and whose selection has a plan, is resolved and written here. Where what it
+// depends on has a version, the answer is kept, and given to whoever asks the
+// same of the same version.
 
-// Direct resolves one root field of Query.
+// Direct resolves one root field of Query or Mutation.
 type Direct struct {
 	// Resolve is what the field's resolver does. Arguments are as GraphQL has
-	// them, with defaults.
+	// them, with defaults. It declines before it does anything.
 	Resolve func(ctx context.Context, ask Ask) (Direction, error)
+	// Guarded: Resolve declines whom the field's @auth does not let through.
+	// Without it a field with @auth is resolved by gqlgen.
+	Guarded bool
 	// Version, if set, is what answers depend on besides the document, its
 	// variables and time: comparable, and the same only when the answer is. Nil: this
 	// request's is not kept.
@@ -44,10 +48,12 @@ type Direction struct {
 	Declined bool
 }
 
-// direct is how a query of one root field is answered here.
+// direct is how an operation of one root field is answered here.
 type direct struct {
 	Direct
-	field *ast.Field
+	// object is the root: Query or Mutation.
+	object string
+	field  *ast.Field
 	// key is what the data begin with.
 	key   string
 	write writer
@@ -76,15 +82,16 @@ const (
 
 // direct is nil for what goes gqlgen's way.
 func (p *planner) direct(op *ast.OperationDefinition) *direct {
-	if p.types.Root == nil || op.Operation != ast.Query || len(op.Directives) > 0 || len(op.SelectionSet) != 1 {
+	if p.types.Root == nil || len(op.Directives) > 0 || len(op.SelectionSet) != 1 {
 		return nil
 	}
+	root := p.root(op)
 	field, ok := op.SelectionSet[0].(*ast.Field)
-	if !ok || len(field.Directives) > 0 || field.Definition.Directives.ForName("auth") != nil {
+	if !ok || len(field.Directives) > 0 {
 		return nil
 	}
-	by, ok := p.types.Direct[field.Name]
-	if !ok {
+	by, ok := p.types.Direct[root.Name+"."+field.Name]
+	if !ok || !by.Guarded && field.Definition.Directives.ForName("auth") != nil {
 		return nil
 	}
 	with := *p
@@ -92,11 +99,11 @@ func (p *planner) direct(op *ast.OperationDefinition) *direct {
 	with.filled = &filled
 	nullable := *field.Definition.Type
 	nullable.NonNull = false
-	write := with.value(&nullable, p.resolved(p.schema.Query.Name, field.Name), field.SelectionSet)
+	write := with.value(&nullable, p.resolved(root.Name, field.Name), field.SelectionSet)
 	if write == nil {
 		return nil
 	}
-	return &direct{Direct: by, field: field, key: "{" + key(field.Alias, false), write: write, fill: filled}
+	return &direct{Direct: by, object: root.Name, field: field, key: "{" + key(field.Alias, false), write: write, fill: filled}
 }
 
 // direct answers if it can.
@@ -135,7 +142,7 @@ func (e *Engine) direct(ctx context.Context, o *Operation) (res *Response, ok bo
 // resolve is what gqlgen does with a root field, errors and panics included.
 func (e *Engine) resolve(ctx context.Context, o *Operation, d *direct) (data []byte, until time.Time, declined bool) {
 	ctx = graphql.WithFieldContext(ctx, &graphql.FieldContext{
-		Object: "Query", Field: graphql.CollectedField{Field: d.field, Selections: d.field.SelectionSet}, IsMethod: true, IsResolver: true,
+		Object: d.object, Field: graphql.CollectedField{Field: d.field, Selections: d.field.SelectionSet}, IsMethod: true, IsResolver: true,
 	})
 	defer func() {
 		if p := recover(); p != nil {

@@ -24,7 +24,7 @@ type plan struct {
 	varies bool
 	// plain are the root fields whose answers are written straight from structs.
 	plain map[*ast.Field]writer
-	// direct is how the whole query is answered without gqlgen, if it is.
+	// direct is how the whole operation is answered without gqlgen, if it is.
 	direct *direct
 	// event writes the events of a subscription, if they are plain.
 	event writer

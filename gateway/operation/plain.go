@@ -23,7 +23,8 @@ type Types struct {
 	Root reflect.Type
 	// Members are the structs behind interface types, by their GraphQL name.
 	Members map[string]reflect.Type
-	// Direct are the fields of Query that can be resolved without gqlgen.
+	// Direct are the root fields, such as Query.products, that can be resolved
+	// without gqlgen.
 	Direct map[string]Direct
 	// Filled are fields, such as Variant.stock, that have a resolver and are in
 	// the struct as well, where a Direct that was asked to Fill puts them.
@@ -55,10 +56,7 @@ func (p *planner) operation(op *ast.OperationDefinition) map[*ast.Field]writer {
 	if p.types.Root == nil || len(op.Directives) > 0 {
 		return nil
 	}
-	root := p.schema.Query
-	if op.Operation == ast.Mutation {
-		root = p.schema.Mutation
-	}
+	root := p.root(op)
 	seen := make(map[string]bool)
 	plans := make(map[*ast.Field]writer)
 	for _, selection := range op.SelectionSet {
@@ -81,6 +79,14 @@ func (p *planner) operation(op *ast.OperationDefinition) map[*ast.Field]writer {
 		}
 	}
 	return plans
+}
+
+// root is the type of an operation's root fields.
+func (p *planner) root(op *ast.OperationDefinition) *ast.Definition {
+	if op.Operation == ast.Mutation {
+		return p.schema.Mutation
+	}
+	return p.schema.Query
 }
 
 // resolved is what the resolver of a field returns, nil if it has none.

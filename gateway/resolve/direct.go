@@ -10,18 +10,19 @@ import (
 	"stampede/proto/gen/skupb"
 )
 
-// The reads that every shopper makes again and again, for the engine to answer
-// without gqlgen: see operation.Direct. The resolvers do the same for documents
+// The reads that every shopper makes again and again, and placing an order, for
+// the engine to answer without gqlgen: see operation.Direct. The resolvers do the same for documents
 // that go gqlgen's way.
 
 // keptFor is how long a page of products is kept at most that nothing has changed.
 const keptFor = time.Minute
 
-// Direct are the fields of Query that the engine resolves by itself.
+// Direct are the root fields that the engine resolves by itself.
 func (r *Resolver) Direct() map[string]operation.Direct {
 	return map[string]operation.Direct{
-		"products": {Resolve: r.directProducts, Version: r.productsVersion},
-		"stock":    {Resolve: r.directStock},
+		"Query.products":      {Resolve: r.directProducts, Version: r.productsVersion},
+		"Query.stock":         {Resolve: r.directStock},
+		"Mutation.placeOrder": {Resolve: r.directPlaceOrder, Guarded: true},
 	}
 }
 
