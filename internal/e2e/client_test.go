@@ -12,6 +12,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -64,7 +65,10 @@ func (c *client) ask(ctx context.Context, document string, variables map[string]
 		return err
 	}
 	request.Header.Set("content-type", "application/json")
-	if c.token != "" {
+	switch {
+	case strings.HasPrefix(c.token, "key_"):
+		request.Header.Set("x-api-key", c.token)
+	case c.token != "":
 		request.Header.Set("authorization", "Bearer "+c.token)
 	}
 	response, err := c.http.Do(request)

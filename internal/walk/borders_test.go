@@ -4,13 +4,13 @@ import (
 	"fmt"
 	"testing"
 
-	"stampede/internal/memstore"
+	"stampede/internal/testshop"
 )
 
 // TestLargestOrder places, pays, refunds and repeats an order of as many lines
 // as there may be.
 func TestLargestOrder(t *testing.T) {
-	c := NewCrowd(t, openShopOver(t, memstore.New()), nil, "LARGE")
+	c := NewCrowd(t, openShop(t, memory(), testshop.Config{}), nil, "LARGE")
 	const products, each, units = 2, 50, 10_000
 	var lines []any
 	for p := range products {
@@ -40,7 +40,7 @@ func TestLargestOrder(t *testing.T) {
 
 // TestBordersOfStock: what does not fit is refused, and changes nothing.
 func TestBordersOfStock(t *testing.T) {
-	c := NewCrowd(t, openShopOver(t, memstore.New()), nil, "BORDER")
+	c := NewCrowd(t, openShop(t, memory(), testshop.Config{}), nil, "BORDER")
 	const most = 1_000_000_000
 	sku, _ := c.stockUp(1, 0, 0)
 	for i, step := range []struct {

@@ -10,8 +10,14 @@ import (
 // ask asks what changes nothing, until there is an answer.
 func (w *Walk) ask(who, document string, variables map[string]any) *Answer {
 	w.t.Helper()
+	return w.askAs(w.shop.Token(who, who == w.staff), document, variables)
+}
+
+// askAs is ask with a token.
+func (w *Walk) askAs(token, document string, variables map[string]any) *Answer {
+	w.t.Helper()
 	for deadline := time.Now().Add(settleWithin); ; <-time.After(20 * time.Millisecond) {
-		a, err := w.shop.Ask(w.t.Context(), w.shop.Token(who, who == w.staff), document, variables)
+		a, err := w.shop.Ask(w.t.Context(), token, document, variables)
 		if err == nil && len(a.Errors) == 0 {
 			return a
 		}
@@ -33,7 +39,7 @@ func (w *Walk) check(about *order) {
 		orders = append(orders, o)
 	}
 	w.compare(orders)
-	if about != nil {
+	if about != nil && w.chance(30) {
 		w.compareViewer(about)
 	}
 }
@@ -54,21 +60,33 @@ func (w *Walk) compare(orders []*order) {
 	}
 }
 
+// everything asks for all that is compared. Ids are variables: the same document
+// comes again, and is known.
 func (w *Walk) everything(orders []*order) (document string, variables map[string]any) {
-	var b strings.Builder
+	var declared, fields strings.Builder
 	skus := []string{}
 	for _, k := range w.model.skus {
 		skus = append(skus, k.id)
 	}
-	b.WriteString("query($skus: [String!]!) { stock(skus: $skus) { sku onHand available held committed unavailable version } ")
-	for i, s := range w.model.sales {
-		fmt.Fprintf(&b, "s%d: sale(id: %q) { state items { remaining allocation variant { sku } } } ", i, s.id)
+	variables = map[string]any{"skus": skus}
+	one := func(name, id, field, selection string) {
+		variables[name] = id
+		fmt.Fprintf(&declared, ", $%s: ID!", name)
+		fmt.Fprintf(&fields, "%s: %s(id: $%s) %s ", name, field, name, selection)
+	}
+	for i, s := range w.newestSales() {
+		one(fmt.Sprintf("s%d", i), s.id, "sale", `{ state joinedBeforeOpening shuffleCommitment shuffleSecret items { remaining allocation variant { sku } } }`)
 	}
 	for i, o := range orders {
-		fmt.Fprintf(&b, "o%d: order(id: %q) %s ", i, o.id, strings.TrimPrefix(orderFields, "order "))
+		one(fmt.Sprintf("o%d", i), o.id, "order", strings.TrimPrefix(orderFields, "order "))
 	}
-	b.WriteString("}")
-	return b.String(), map[string]any{"skus": skus}
+	return "query($skus: [String!]!" + declared.String() + ") { stock(skus: $skus) { sku onHand available held committed unavailable version } " + fields.String() + "}", variables
+}
+
+// newestSales are as many as one document may ask for.
+func (w *Walk) newestSales() []*sale {
+	const most = 6
+	return w.model.sales[max(0, len(w.model.sales)-most):]
 }
 
 func (w *Walk) difference(data map[string]any, orders []*order) string {
@@ -79,7 +97,7 @@ func (w *Walk) difference(data map[string]any, orders []*order) string {
 			return fmt.Sprintf("stock of %s (available, held, committed, unavailable) is %s and has to be %s", k.id, is, want)
 		}
 	}
-	for i, s := range w.model.sales {
+	for i, s := range w.newestSales() {
 		got := at(data, fmt.Sprintf("s%d", i))
 		if d := s.difference(got, w.shop.Now()); d != "" {
 			return d
@@ -96,6 +114,9 @@ func (w *Walk) difference(data map[string]any, orders []*order) string {
 func (s *sale) difference(got any, now time.Time) string {
 	if want := s.state(now); at(got, "state") != want {
 		return fmt.Sprintf("sale %s has to be %s: %v", s.id, want, got)
+	}
+	if d := s.compareLot(got, now); d != "" {
+		return d
 	}
 	for i, k := range s.order {
 		want := int64(0)

@@ -12,11 +12,14 @@ type model struct {
 	skus     []*sku
 	sales    []*sale
 	orders   []*order
+	accounts []*account
+	keys     []*apiKey
 }
 
 type product struct {
 	id        string
 	name      string
+	version   float64
 	published bool
 	skus      []*sku
 	gone      []*sku
@@ -58,10 +61,15 @@ type sale struct {
 	starts, ends time.Time
 	limit        int64
 	room, paused bool
-	over         bool
-	order        []*sku
-	items        map[*sku]saleItem
-	joined       map[string]string // tickets
+	// shuffled: who had joined when it opened, early of them, has a place by lot.
+	shuffled   bool
+	early      int64
+	commitment string // of the lot
+	version    float64
+	over       bool
+	order      []*sku
+	items      map[*sku]saleItem
+	joined     map[string]string // tickets
 }
 
 func (s *sale) state(now time.Time) string {

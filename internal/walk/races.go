@@ -225,14 +225,9 @@ func (c *Crowd) PayRacingExpiry(orders int, seed uint64) {
 	for n := range orders {
 		random := rand.New(rand.NewPCG(seed, uint64(n)))
 		group.Go(func() {
-			placed := c.act(c.hasty, c.customer(n), "placeOrder", placing("k", sku, ""), crowdFields)
-			expires, err := time.Parse(time.RFC3339, text(at(placed, "order", "expiresAt")))
-			if err != nil {
-				c.t.Errorf("placed: %v", placed)
-				return
-			}
+			id, expires := c.holdOne(n, sku)
 			<-time.After(time.Until(expires) + time.Duration(random.IntN(400)-370)*time.Millisecond)
-			if c.payLate(n, text(at(placed, "order", "id"))) {
+			if id != "" && c.payLate(n, id) {
 				sold.Add(1)
 			}
 		})
@@ -240,6 +235,25 @@ func (c *Crowd) PayRacingExpiry(orders int, seed uint64) {
 	group.Wait()
 	c.t.Logf("of %d orders %d were paid in time", orders, sold.Load())
 	c.level(sku, fmt.Sprintf("%d 0 %d", int64(orders)-sold.Load(), sold.Load()))
+}
+
+// holdOne places an order whose hold has not ended when its customer hears of it.
+func (c *Crowd) holdOne(n int, sku string) (id string, expires time.Time) {
+	const tries = 20 // a machine that does much else
+	for try := range tries {
+		placed := c.act(c.hasty, c.customer(n), "placeOrder", placing(fmt.Sprint("k", try), sku, ""), crowdFields)
+		expires, err := time.Parse(time.RFC3339, text(at(placed, "order", "expiresAt")))
+		ended := codeOf(placed) == "HOLD_EXPIRED" || state(placed) == "EXPIRED"
+		switch {
+		case err == nil:
+			return text(at(placed, "order", "id")), expires
+		case !ended:
+			c.t.Errorf("placed: %v", placed)
+			return "", expires
+		}
+	}
+	c.t.Errorf("customer %d did not hear of any order in time", n)
+	return "", expires
 }
 
 // payLate reports whether it was in time. What is said then stays so.

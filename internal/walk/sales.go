@@ -1,13 +1,18 @@
 package walk
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
 	"slices"
 	"time"
 )
 
 const (
-	saleFields   = `sale { id state startsAt endsAt items { remaining allocation variant { sku } } }`
+	saleFields   = `sale { id version shuffleCommitment state startsAt endsAt items { remaining allocation variant { sku } } }`
 	ticketFields = `ticket { id saleId position admissionToken }`
+	// seeTicket is how somebody looks at a place.
+	seeTicket = `query($id: ID!) { ticket(id: $id) { position admissionToken } }`
 	// manyPerSecond lets everybody in who has joined: how fast it goes is tested elsewhere.
 	manyPerSecond = 1_000_000
 )
@@ -30,7 +35,7 @@ func (w *Walk) createSale() *move {
 	starts := []time.Duration{-time.Hour, 0, 0, 5 * time.Minute, time.Hour}
 	s := &sale{
 		starts: now.Add(pick(w, starts)), items: map[*sku]saleItem{}, joined: map[string]string{},
-		limit: w.random.Int64N(5), room: w.chance(20),
+		limit: w.random.Int64N(5), room: w.chance(30),
 	}
 	s.ends = now.Add(pick(w, []time.Duration{7 * time.Minute, 70 * time.Minute, 500 * time.Minute}))
 	want := map[string]bool{}
@@ -59,12 +64,16 @@ func (w *Walk) createSale() *move {
 	if s.room {
 		input["admission"], input["admitPerSecond"] = "FIRST_COME", manyPerSecond
 	}
+	if s.room && w.chance(60) {
+		input["admission"], s.shuffled = "SHUFFLED_AT_OPENING", true
+	}
 	m := &move{who: w.staff, field: "createSale", input: input, selection: saleFields, want: want}
 	if len(want) > 0 {
 		return m
 	}
 	m.took = func(_ string, payload map[string]any) {
-		s.id = text(at(payload, "sale", "id"))
+		s.id, s.commitment = text(at(payload, "sale", "id")), text(at(payload, "sale", "shuffleCommitment"))
+		s.see(payload)
 		w.model.sales = append(w.model.sales, s)
 		for _, k := range s.order {
 			k.sale, k.taken, k.used = s, 0, nil
@@ -129,8 +138,27 @@ func (w *Walk) controlSale() *move {
 	}
 	if len(m.want) > 0 {
 		m.took = nil
+		return m
+	}
+	if w.chance(10) { // somebody else was first
+		if _, ends := input["endsAt"]; ends {
+			input["ifVersion"], m.want, m.took = s.version+5, codes("CONFLICT"), nil
+			return m
+		}
+	}
+	took := m.took
+	m.took = func(code string, payload map[string]any) {
+		took(code, payload)
+		s.see(payload)
 	}
 	return m
+}
+
+// see notes the version that an answer shows.
+func (s *sale) see(payload map[string]any) {
+	if version, ok := at(payload, "sale", "version").(float64); ok {
+		s.version = version
+	}
 }
 
 func (w *Walk) joinSale() *move {
@@ -149,10 +177,15 @@ func (w *Walk) joinSale() *move {
 	default:
 		m.took = func(_ string, payload map[string]any) {
 			id := text(at(payload, "ticket", "id"))
-			if before, joined := s.joined[who]; joined && before != id {
+			before, joined := s.joined[who]
+			if joined && before != id {
 				w.fail("joined twice: %v", payload)
 			}
 			s.joined[who] = id
+			if !joined && w.shop.Now().Before(s.starts) {
+				s.early++
+			}
+			w.comparePlaces(s)
 		}
 	}
 	return m
@@ -165,15 +198,58 @@ func (w *Walk) admission(s *sale, who string) string {
 	if id == "" {
 		return ""
 	}
-	const document = `query($id: ID!) { ticket(id: $id) { id admissionToken } }`
 	for _, other := range w.persons {
 		if other == who {
 			continue
 		}
-		if a := w.ask(other, document, map[string]any{"id": id}); at(a.Data, "ticket") != nil {
+		if a := w.ask(other, seeTicket, map[string]any{"id": id}); at(a.Data, "ticket") != nil {
 			w.fail("somebody else sees the ticket: %v", a)
 		}
 	}
-	token, _ := at(w.ask(who, document, map[string]any{"id": id}).Data, "ticket", "admissionToken").(string)
+	token, _ := at(w.ask(who, seeTicket, map[string]any{"id": id}).Data, "ticket", "admissionToken").(string)
 	return token
+}
+
+// comparePlaces: everybody who has joined a sale has one place of as many as there
+// are, and who came before the opening is before everybody who came after.
+func (w *Walk) comparePlaces(s *sale) {
+	w.t.Helper()
+	taken := map[float64]string{}
+	for _, who := range w.persons {
+		id, joined := s.joined[who]
+		if !joined {
+			continue
+		}
+		place, _ := at(w.ask(who, seeTicket, map[string]any{"id": id}).Data, "ticket", "position").(float64)
+		if place < 1 || place > float64(len(s.joined)) || taken[place] != "" {
+			w.fail("of %d who joined %s, %s has place %v and %s too", len(s.joined), s.id, who, place, taken[place])
+		}
+		taken[place] = who
+	}
+}
+
+// compareLot: nobody knows the lot before the opening, and after it everybody can
+// see that it is the one that was promised.
+func (s *sale) compareLot(got any, now time.Time) string {
+	secret, _ := at(got, "shuffleSecret").(string)
+	switch {
+	case !s.shuffled && (secret != "" || at(got, "shuffleCommitment") != nil):
+		return fmt.Sprintf("sale %s has nothing to draw: %v", s.id, got)
+	case !s.shuffled:
+		return ""
+	case at(got, "shuffleCommitment") != s.commitment || len(s.commitment) != 2*sha256.Size:
+		return fmt.Sprintf("sale %s promised %s: %v", s.id, s.commitment, got)
+	case now.Before(s.starts) && !s.over:
+		if secret != "" || at(got, "joinedBeforeOpening") != nil {
+			return fmt.Sprintf("sale %s has not opened, and shows its lot: %v", s.id, got)
+		}
+		return ""
+	case secret == "" && s.over: // it ended before it could open
+		return ""
+	}
+	drawn, err := hex.DecodeString(secret)
+	if sum := sha256.Sum256(drawn); err != nil || hex.EncodeToString(sum[:]) != s.commitment || text(at(got, "joinedBeforeOpening")) != text(s.early) {
+		return fmt.Sprintf("sale %s was joined by %d before it opened: %v", s.id, s.early, got)
+	}
+	return ""
 }

@@ -8,7 +8,7 @@ import (
 
 const (
 	stockFields   = `stock { sku onHand available held committed unavailable version }`
-	productFields = `product { id name published variants { sku price { amount } } }`
+	productFields = `product { id version name published variants { sku price { amount } } }`
 	maxProducts   = 3
 )
 
@@ -29,6 +29,7 @@ func (w *Walk) createProduct() *move {
 	}}
 	m.took = func(_ string, payload map[string]any) {
 		p.id = text(at(payload, "product", "id"))
+		p.see(payload)
 		w.model.products = append(w.model.products, p)
 		w.model.skus = append(w.model.skus, p.skus...)
 	}
@@ -45,6 +46,13 @@ func (w *Walk) createProduct() *move {
 	return m
 }
 
+// see notes the version that an answer shows.
+func (p *product) see(payload map[string]any) {
+	if version, ok := at(payload, "product", "version").(float64); ok {
+		p.version = version
+	}
+}
+
 // price is one, which may be 0.
 func (w *Walk) price() int64 {
 	if w.chance(5) {
@@ -59,9 +67,19 @@ func (w *Walk) updateProduct() *move {
 	p := pick(w, w.model.products)
 	m := &move{who: w.staff, field: "updateProduct", selection: productFields, input: map[string]any{"id": p.id}}
 	if w.chance(30) {
+		m.input["ifVersion"] = p.version
+	}
+	if w.chance(10) { // somebody else was first
+		m.input["ifVersion"], m.input["name"], m.want = p.version+5, w.key(), codes("CONFLICT")
+		return m
+	}
+	if w.chance(30) {
 		published := w.chance(85)
 		m.input["published"] = published
-		m.took = func(string, map[string]any) { p.published = published }
+		m.took = func(_ string, payload map[string]any) {
+			p.published = published
+			p.see(payload)
+		}
 		return m
 	}
 	skus, gone := slices.Clone(p.skus), slices.Clone(p.gone)
@@ -81,7 +99,8 @@ func (w *Walk) updateProduct() *move {
 		variants = append(variants, map[string]any{"sku": k.id, "price": money(prices[i]), "initialStock": 1000})
 	}
 	m.input["variants"] = variants
-	m.took = func(string, map[string]any) {
+	m.took = func(_ string, payload map[string]any) {
+		p.see(payload)
 		p.skus, p.gone = skus, gone
 		for i, k := range skus {
 			k.listed, k.price = true, prices[i]
@@ -128,6 +147,7 @@ func (w *Walk) adjustStock() *move {
 		want["INSUFFICIENT_STOCK"] = true
 	}
 	input := map[string]any{"idempotencyKey": w.key(), "sku": k.id, "delta": delta, "reason": "delivery"}
+	w.stale(input, want)
 	return w.ofStock("adjustStock", input, want, func() { k.available += delta }, func(input map[string]any) { input["delta"] = delta + 20 })
 }
 
@@ -140,6 +160,7 @@ func (w *Walk) setStock() *move {
 		want["INSUFFICIENT_STOCK"] = true
 	}
 	input := map[string]any{"idempotencyKey": w.key(), "sku": k.id, "onHand": count, "reason": "count", "allowShortfall": short}
+	w.stale(input, want)
 	return w.ofStock("setStock", input, want, func() {
 		fromAvailable := min(missing, k.available) // below 0: units were found
 		k.available -= fromAvailable
@@ -159,4 +180,12 @@ func (w *Walk) markUnavailable() *move {
 		k.available -= n
 		k.unavailable += n
 	}, func(input map[string]any) { input["quantity"] = n + 1 })
+}
+
+// stale has some changes decided on a stock that nobody has seen.
+func (w *Walk) stale(input map[string]any, want map[string]bool) {
+	if w.chance(8) {
+		input["ifVersion"] = 1_000_000
+		want["CONFLICT"] = true
+	}
 }

@@ -4,30 +4,39 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"runtime/debug"
+	"slices"
+	"strings"
 	"testing"
 
+	"github.com/vektah/gqlparser/v2"
+	"github.com/vektah/gqlparser/v2/ast"
+	"github.com/vektah/gqlparser/v2/formatter"
+
 	"stampede/actors/entity"
-	"stampede/internal/memstore"
+	"stampede/gateway/schema"
 	"stampede/internal/testservers"
-	"stampede/persistence"
-	"stampede/persistence/mongo"
-	"stampede/persistence/sqlite"
+	"stampede/internal/testshop"
 )
 
 var (
-	seeds = flag.Int("seeds", 0, "how many walks go through a shop in memory; 0: some for every change")
+	seeds = flag.Int("seeds", 0, "how many walks go through shops in memory; 0: 1,000, and 60 with -short")
 	seed  = flag.Uint64("seed", 0, "the seed of the first walk; 0: another one each run")
-	steps = flag.Int("steps", 25, "how many steps a walk has")
+	steps = flag.Int("steps", 15, "how many steps a walk has")
 )
 
-func TestMain(m *testing.M) { testservers.Main(m) }
+func TestMain(m *testing.M) {
+	debug.SetGCPercent(400) // thousands of small shops: what is collected is mostly documents
+	testservers.Main(m)
+}
 
 const (
-	someSeeds  = 60
-	fewSeeds   = 20 // with -short
-	oneInStore = 20 // walks in memory for each that goes over a real store
+	manySeeds = 1000
+	fewSeeds  = 60 // with -short
+	// oneIn walks in memory are there for each that goes through another place.
+	oneIn = 100
 	// perShop walks go through one shop, one after the other: they share its clock.
-	perShop = 25
+	perShop = 50
 )
 
 // howMany walks there are in memory.
@@ -38,7 +47,7 @@ func howMany() int {
 	case testing.Short():
 		return fewSeeds
 	}
-	return someSeeds
+	return manySeeds
 }
 
 func firstSeed(t *testing.T) uint64 {
@@ -54,10 +63,70 @@ func firstSeed(t *testing.T) uint64 {
 	return first
 }
 
-// TestWalk goes through shops in memory, with the real actors and the real gateway.
+func memory() testshop.Place { return testshop.Places()[0] }
+
+// TestWalk goes through shops with the real actors and the real gateway: in
+// memory, on both stores and on three nodes.
 func TestWalk(t *testing.T) {
-	t.Parallel()
-	through(t, howMany(), inMemory)
+	first := firstSeed(t)
+	for _, place := range testshop.Places() {
+		walks := howMany()
+		if place.Name != memory().Name {
+			walks = max(2, walks/oneIn)
+		}
+		for n := 0; n < walks; n += perShop {
+			t.Run(fmt.Sprint(place.Name, " from ", n), func(t *testing.T) {
+				t.Parallel()
+				s := openShop(t, place, testshop.Config{Publish: n == 0})
+				if n == 0 {
+					Every(t, s, "EVERY", first)
+				}
+				for i := n; i < min(n+perShop, walks); i++ {
+					Through(t, s, fmt.Sprintf("W%d", i), first+uint64(i), *steps)
+				}
+			})
+		}
+	}
+}
+
+// TestWalkKnowsEveryMutation: a new one of the schema needs a step.
+func TestWalkKnowsEveryMutation(t *testing.T) {
+	s, err := schema.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range unknown(s) {
+		t.Error(d)
+	}
+	more, err := gqlparser.LoadSchema(&ast.Source{Name: "now", Input: formatted(s)}, &ast.Source{Name: "new", Input: `extend type Mutation { giveAway(id: ID!): OrderPayload! }`})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found := unknown(more); len(found) != 1 {
+		t.Errorf("a new mutation: found %v", found)
+	}
+}
+
+// unknown are the mutations without a step, and the steps without a mutation.
+func unknown(s *ast.Schema) (found []string) {
+	have := Mutations()
+	for _, f := range s.Mutation.Fields {
+		if !slices.Contains(have, f.Name) {
+			found = append(found, f.Name+" has no step in the walk")
+		}
+	}
+	for _, name := range have {
+		if s.Mutation.Fields.ForName(name) == nil {
+			found = append(found, name+" is no mutation of the schema")
+		}
+	}
+	return found
+}
+
+func formatted(s *ast.Schema) string {
+	var b strings.Builder
+	formatter.NewFormatter(&b).FormatSchema(s)
+	return b.String()
 }
 
 // TestWalkWithRestarts ends the actors in the middle of the walk; snapshots are
@@ -67,81 +136,8 @@ func TestWalkWithRestarts(t *testing.T) {
 	limits := entity.DefaultLimits()
 	limits.SnapshotEveryRecords, limits.SnapshotEveryBytes, limits.SnapshotOnPassivationRecords = 3, 1, 2
 	first := firstSeed(t)
-	for n := range howMany() / 10 {
-		seed := first + uint64(n)
-		s := openShop(t, memstore.New(), limits)
-		Through(t, restarting{s}, fmt.Sprintf("R%d", n), seed, *steps)
-	}
-}
-
-// restarting is a shop that walks may restart.
-type restarting struct{ *shop }
-
-func (r restarting) Restart() { r.again() }
-
-func TestWalkSQLite(t *testing.T) {
-	t.Parallel()
-	through(t, howMany()/oneInStore, onSQLite)
-}
-
-func inMemory(*testing.T) persistence.Store { return memstore.New() }
-
-func onSQLite(t *testing.T) persistence.Store {
-	store, err := sqlite.Open(t.Context(), t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return store
-}
-
-func TestWalkMongo(t *testing.T) {
-	t.Parallel()
-	through(t, howMany()/oneInStore, onMongo)
-}
-
-func onMongo(t *testing.T) persistence.Store {
-	store, err := mongo.Open(t.Context(), testservers.Mongo(t), fmt.Sprintf("walk%d", rand.Uint64()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return store
-}
-
-// openShopOver is a shop that closes its store at last.
-func openShopOver(t *testing.T, store persistence.Store) *shop {
-	t.Cleanup(func() {
-		if err := store.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return openShop(t, store, entity.DefaultLimits())
-}
-
-func through(t *testing.T, walks int, open func(*testing.T) persistence.Store) {
-	first := firstSeed(t)
-	for n := 0; n < walks; n += perShop {
-		t.Run(fmt.Sprint(n), func(t *testing.T) {
-			s := openShopOver(t, open(t))
-			for i := n; i < min(n+perShop, walks); i++ {
-				Through(t, s, fmt.Sprintf("W%d", i), first+uint64(i), *steps)
-			}
-		})
-	}
-}
-
-// TestCrowds has many at once want what there is too little of.
-func TestCrowds(t *testing.T) {
-	t.Parallel()
-	customers := 1000
-	if testing.Short() {
-		customers = 100
-	}
-	for name, open := range map[string]func(*testing.T) persistence.Store{"memory": inMemory, "SQLite": onSQLite, "MongoDB": onMongo} {
-		t.Run(name, func(t *testing.T) {
-			s := openShopOver(t, open(t))
-			NewCrowd(t, s, nil, "LAST").LastUnit(customers, firstSeed(t))
-			NewCrowd(t, s, nil, "LIMIT").Limit(100)
-			NewCrowd(t, s, nil, "DISPUTE").Disputes(customers/20, firstSeed(t))
-		})
+	for n := range max(6, howMany()/50) {
+		s := openShop(t, memory(), testshop.Config{Limits: limits})
+		Through(t, restarting{s}, fmt.Sprintf("R%d", n), first+uint64(n), *steps)
 	}
 }
