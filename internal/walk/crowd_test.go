@@ -13,13 +13,13 @@ var races = flag.Int("races", 1000, "how many payments race the deadline of thei
 
 // TestCrowds has many at once want what there is too little of.
 func TestCrowds(t *testing.T) {
-	t.Parallel()
 	customers := 1000
 	if testing.Short() {
 		customers = 100
 	}
 	for _, place := range testshop.Places() {
 		t.Run(place.Name, func(t *testing.T) {
+			t.Parallel()
 			s := openShop(t, place, testshop.Config{})
 			NewCrowd(t, s, nil, "LAST").LastUnit(customers, firstSeed(t))
 			NewCrowd(t, s, nil, "LIMIT").Limit(100)
@@ -38,6 +38,7 @@ func TestPayRacingExpiry(t *testing.T) {
 	}
 	for _, place := range testshop.Places() {
 		t.Run(place.Name, func(t *testing.T) {
+			t.Parallel()
 			s := openShop(t, place, testshop.Config{})
 			for n := 0; n < left; n += atOnce {
 				NewCrowd(t, s, s.hasty(2*time.Second), fmt.Sprint("LATE", n)).PayRacingExpiry(min(atOnce, left-n), firstSeed(t))
