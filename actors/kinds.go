@@ -50,6 +50,7 @@ func SKU() *entity.Kind[sku.State, *skupb.Event] {
 			events, reply := sku.Decide(s, cmd, now)
 			return entity.Decision[*skupb.Event]{Events: events, Reply: reply}
 		},
+		Glimpse:  &entity.Glimpse{Reads: sku.Reads, Again: sku.Again},
 		Evolve:   sku.Evolve,
 		Pending:  func(s *sku.State) []entity.Ask { return asks(sku.Pending(s)) },
 		WakeAt:   sku.WakeAt,
@@ -68,6 +69,7 @@ func Order() *entity.Kind[order.State, *orderpb.Event] {
 			d := order.Decide(s, cmd, now, heard)
 			return entity.Decision[*orderpb.Event]{Events: d.Events, Reply: d.Reply, Asks: asks(d.Asks)}
 		},
+		Glimpse:  &entity.Glimpse{Reads: order.Reads, Again: order.Again},
 		Evolve:   order.Evolve,
 		Pending:  func(s *order.State) []entity.Ask { return asks(order.Pending(s)) },
 		WakeAt:   order.WakeAt,
@@ -86,6 +88,7 @@ func Product() *entity.Kind[product.State, *productpb.Event] {
 			d := product.Decide(s, cmd, now, heard)
 			return entity.Decision[*productpb.Event]{Events: d.Events, Reply: d.Reply, Asks: asks(d.Asks)}
 		},
+		Glimpse:  &entity.Glimpse{Reads: product.Reads, Again: product.Again},
 		Evolve:   product.Evolve,
 		Pending:  func(s *product.State) []entity.Ask { return asks(product.Pending(s)) },
 		NewEvent: func() *productpb.Event { return &productpb.Event{} },
@@ -103,6 +106,7 @@ func Account() *entity.Kind[account.State, *accountpb.Event] {
 			d := account.Decide(s, cmd, now, heard)
 			return entity.Decision[*accountpb.Event]{Events: d.Events, Reply: d.Reply, Asks: asks(d.Asks)}
 		},
+		Glimpse:  &entity.Glimpse{Reads: account.Reads, Again: account.Again},
 		Evolve:   account.Evolve,
 		Pending:  func(s *account.State) []entity.Ask { return asks(account.Pending(s)) },
 		NewEvent: func() *accountpb.Event { return &accountpb.Event{} },

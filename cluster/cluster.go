@@ -120,6 +120,9 @@ func (n *Node) Call(ctx context.Context, to entity.Address, cmd proto.Message) (
 	if port := n.ports[to.Kind]; port != nil {
 		return port.Call(ctx, to, cmd)
 	}
+	if reply := n.glimpse(to, cmd); reply != nil {
+		return reply, nil
+	}
 	wait := entity.WaitOf(ctx)
 	if wait > 0 {
 		if err := n.watching(); err != nil {

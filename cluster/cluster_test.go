@@ -51,6 +51,7 @@ func accounts() *entity.Kind[account, *commonpb.Money] {
 			}
 		},
 		WakeAt:   func(s *account) time.Time { return s.wakeAt },
+		Glimpse:  sums(),
 		NewEvent: func() *commonpb.Money { return &commonpb.Money{} },
 		Snapshot: func(s *account) proto.Message { return &commonpb.Money{MinorUnits: s.sum} },
 		Restore: func(_ string, b []byte) (*account, error) {

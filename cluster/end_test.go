@@ -26,7 +26,7 @@ func (nothing) Receive(actor.Context) {}
 // A request that was sent to an actor just as it ended is answered at once, so
 // that its caller does not wait for the end of the attempt.
 func TestRequestToAnEndedActor(t *testing.T) {
-	spawner := entity.Spawner{Kind: "nothing", Props: func(string, func()) *actor.Props {
+	spawner := entity.Spawner{Kind: "nothing", Props: func(string, func(), *entity.Window) *actor.Props {
 		return actor.PropsFromProducer(func() actor.Actor { return nothing{} })
 	}}
 	n := NewNode(discard, []entity.Spawner{spawner}, nil, DefaultOptions())

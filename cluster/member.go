@@ -117,6 +117,10 @@ func (n *Node) arrive(to entity.Address, req *entity.Request) error {
 	if err != nil {
 		return err
 	}
+	if reply := n.glimpse(to, req.Command); reply != nil {
+		req.Answer.Answer(reply, nil)
+		return nil
+	}
 	return n.actors.deliver(to, req)
 }
 

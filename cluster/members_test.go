@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -36,6 +37,7 @@ type witness struct {
 	problems []string
 	starts   int
 	moves    int
+	glimpses atomic.Int64 // answers without a turn of the actor
 	last     map[entity.Address]string
 }
 
@@ -59,13 +61,13 @@ func (w *witness) die(node string) {
 // the first request is taken until after the last.
 func (w *witness) over(node string, s entity.Spawner) entity.Spawner {
 	props := s.Props
-	s.Props = func(id string, ended func()) *actor.Props {
+	s.Props = func(id string, ended func(), window *entity.Window) *actor.Props {
 		addr := entity.Address{Kind: s.Kind, ID: id}
 		w.started(node, addr)
 		return props(id, func() {
 			w.ended(node, addr)
 			ended()
-		})
+		}, window)
 	}
 	return s
 }
@@ -133,8 +135,14 @@ func (f *fleet) start(id string, roles ...members.Role) *fellow {
 	rt := &entity.Runtime{Log: f.disk, Store: f.disk, Clock: time.Now, Logger: quiet, Limits: entity.DefaultLimits(), Fit: s.Fit}
 	caller := &late{}
 	rt.Asker = caller
+	books := guestBook()
+	again := books.Glimpse.Again
+	books.Glimpse.Again = func(before, cmd proto.Message, now time.Time) proto.Message {
+		f.watch.glimpses.Add(1)
+		return again(before, cmd, now)
+	}
 	kinds := []entity.Spawner{
-		f.watch.over(id, entity.Bind(rt, guestBook())), f.watch.over(id, entity.Bind(rt, accounts())), f.watch.over(id, entity.Bind(rt, chain())),
+		f.watch.over(id, entity.Bind(rt, books)), f.watch.over(id, entity.Bind(rt, accounts())), f.watch.over(id, entity.Bind(rt, chain())),
 	}
 	var metrics *cluster.Metrics
 	if f.registry == nil {
@@ -296,6 +304,9 @@ func TestLapsedLeaseAnswersNothing(t *testing.T) {
 		f := newFleet(t, none, nil)
 		n := f.start("n0")
 		if got := mustCall(t, n.Node, add(7)); got != 7 {
+			t.Fatal(got)
+		}
+		if got := mustCall(t, n.Node, &commonpb.Money{}); got != 7 { // from now on it could be read without being asked
 			t.Fatal(got)
 		}
 		n.seat.lapsed.Store(true)
@@ -560,7 +571,8 @@ func TestInfo(t *testing.T) {
 // a network that delays, reorders and loses, with a table that every node sees
 // in its own time. No two living members with a lease ever have the same actor
 // at once, every client is answered in the end, the same whenever it asks again,
-// and the books hold each name once.
+// the books hold each name once, and whoever reads how many have signed is never
+// told of fewer than had been told so before.
 func TestMoving(t *testing.T) {
 	first, last := uint64(1), uint64(*movingSeeds)
 	if testing.Short() {
@@ -569,18 +581,19 @@ func TestMoving(t *testing.T) {
 	if *simSeed != 0 {
 		first, last = *simSeed, *simSeed
 	}
-	moves := 0
+	moves, glimpses := 0, int64(0)
 	for seed := first; seed <= last; seed++ {
-		m := &moving{rng: rand.New(rand.NewPCG(seed, 5)), places: map[string]int64{}}
+		m := &moving{rng: rand.New(rand.NewPCG(seed, 5)), places: map[string]int64{}, signed: map[string]int64{}}
 		synctest.Test(t, m.run)
 		if len(m.fleet.watch.problems) > 0 {
 			t.Fatalf("seed %d (go test ./cluster -run Moving -seed %d):\n%s", seed, seed, m.fleet.watch.problems[0])
 		}
 		moves += m.fleet.watch.moves
+		glimpses += m.fleet.watch.glimpses.Load()
 	}
-	t.Logf("%d moves", moves)
-	if *simSeed == 0 && moves < 50*int(last) {
-		t.Errorf("%d actors moved: the simulation did not reach what it is to check", moves)
+	t.Logf("%d moves, %d reads without a turn of the actor", moves, glimpses)
+	if *simSeed == 0 && (moves < 50*int(last) || glimpses < 50*int64(last)) {
+		t.Errorf("%d actors moved, %d reads took no turn: the simulation did not reach what it is to check", moves, glimpses)
 	}
 }
 
@@ -596,6 +609,7 @@ type moving struct {
 	rng    *rand.Rand
 	nodes  []*fellow
 	places map[string]int64
+	signed map[string]int64 // by book: how many somebody was told of
 	ending sync.WaitGroup
 }
 
@@ -680,7 +694,10 @@ func (m *moving) cutOff(n *fellow, silently bool) {
 func (m *moving) client(ctx context.Context, addr entity.Address, guest string) {
 	for i := range 2 * movingNames {
 		name := fmt.Sprint(guest, " ", i%movingNames)
-		time.Sleep(m.upTo(2 * time.Second))
+		for range 4 {
+			time.Sleep(m.upTo(500 * time.Millisecond))
+			m.read(ctx, addr)
+		}
 		for tries := 0; !m.sign(ctx, addr, name); tries++ {
 			time.Sleep(m.upTo(500 * time.Millisecond))
 			if tries > 60 {
@@ -712,7 +729,32 @@ func (m *moving) sign(ctx context.Context, addr entity.Address, name string) boo
 		m.fleet.watch.problem("%s signed %s at %d, then at %d", name, addr.ID, before, place)
 	}
 	m.places[key] = place
+	m.signed[addr.ID] = max(m.signed[addr.ID], place)
 	return true
+}
+
+// read asks any node how many have signed: at least those of whom somebody had
+// been told before it asked.
+func (m *moving) read(ctx context.Context, addr entity.Address) {
+	m.mu.Lock()
+	n, least := m.nodes[m.rng.IntN(len(m.nodes))], m.signed[addr.ID]
+	m.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	reply, err := n.Call(ctx, addr, &commonpb.Money{})
+	if err != nil {
+		if !entity.Retryable(err) {
+			m.fleet.watch.problem("read %s: %v", addr.ID, err)
+		}
+		return
+	}
+	got := reply.(*commonpb.Money).MinorUnits
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if got < least {
+		m.fleet.watch.problem("%s had %d, and is read as %d by way of %s", addr.ID, least, got, n.id)
+	}
+	m.signed[addr.ID] = max(m.signed[addr.ID], got)
 }
 
 // judge holds what was said against what is durable.

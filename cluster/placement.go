@@ -51,7 +51,9 @@ type shard struct {
 type activation struct {
 	pid  *actor.PID
 	used atomic.Int64 // the placement's clock when it was last asked for
-	gone atomic.Bool  // it has ended
+	// window is where it may be read without being asked.
+	window entity.Window
+	gone   atomic.Bool // it has ended
 	// then is what is to be done when it has ended; the shard's lock guards it.
 	then []func()
 }
@@ -170,7 +172,7 @@ func (p *placement) activate(addr entity.Address, view uint64) (*activation, err
 	}
 	a := &activation{}
 	name := addr.Kind + "/" + addr.ID + "$" + strconv.FormatUint(p.sequence.Add(1), 36)
-	pid, err := p.system.Root.SpawnNamed(kind.Props(addr.ID, func() { p.forget(addr, a) }), name)
+	pid, err := p.system.Root.SpawnNamed(kind.Props(addr.ID, func() { p.forget(addr, a) }, &a.window), name)
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", addr.Stream(), err)
 	}

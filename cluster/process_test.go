@@ -347,7 +347,7 @@ func runNode(id, town, roles string) error {
 // told has the activations of a kind told to the witness.
 func told(t *townsman, s entity.Spawner) entity.Spawner {
 	props := s.Props
-	s.Props = func(id string, ended func()) *actor.Props {
+	s.Props = func(id string, ended func(), window *entity.Window) *actor.Props {
 		addr := entity.Address{Kind: s.Kind, ID: id}
 		if err := t.started(addr); err != nil {
 			panic(err)
@@ -357,7 +357,7 @@ func told(t *townsman, s entity.Spawner) entity.Spawner {
 				panic(err)
 			}
 			ended()
-		})
+		}, window)
 	}
 	return s
 }

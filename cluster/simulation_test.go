@@ -27,7 +27,8 @@ var (
 )
 
 // guests is the state of a toy kind: who came, in order. A command is a name;
-// the answer is the place, the same one whenever the name comes again.
+// the answer is the place, the same one whenever the name comes again. No name:
+// how many have come.
 type guests struct{ names []string }
 
 func guestBook() *entity.Kind[guests, *commonpb.Money] {
@@ -36,11 +37,15 @@ func guestBook() *entity.Kind[guests, *commonpb.Money] {
 		New:  func(string) *guests { return &guests{} },
 		Decide: func(s *guests, cmd proto.Message, _ time.Time, _ entity.Heard) entity.Decision[*commonpb.Money] {
 			m := cmd.(*commonpb.Money)
+			if m.Currency == "" {
+				return entity.Decision[*commonpb.Money]{Reply: &commonpb.Money{MinorUnits: int64(len(s.names))}}
+			}
 			if i := slices.Index(s.names, m.Currency); i >= 0 {
 				return entity.Decision[*commonpb.Money]{Reply: &commonpb.Money{MinorUnits: int64(i) + 1}}
 			}
 			return entity.Decision[*commonpb.Money]{Events: []*commonpb.Money{m}, Reply: &commonpb.Money{MinorUnits: int64(len(s.names)) + 1}}
 		},
+		Glimpse:  sums(),
 		Evolve:   func(s *guests, e *commonpb.Money) { s.names = append(s.names, e.Currency) },
 		NewEvent: func() *commonpb.Money { return &commonpb.Money{} },
 		Snapshot: func(s *guests) proto.Message { return &commonpb.Money{Currency: fmt.Sprint(s.names)} },

@@ -93,7 +93,7 @@ func (a *twice) Receive(ctx actor.Context) {
 
 // Nobody gets another one's answer, however often and late answers come.
 func TestSecondAnswersReachNobody(t *testing.T) {
-	spawner := entity.Spawner{Kind: "twice", Props: func(string, func()) *actor.Props {
+	spawner := entity.Spawner{Kind: "twice", Props: func(string, func(), *entity.Window) *actor.Props {
 		return actor.PropsFromProducer(func() actor.Actor { return &twice{} })
 	}}
 	n := cluster.NewNode(quiet, []entity.Spawner{spawner}, nil, cluster.DefaultOptions())

@@ -35,6 +35,10 @@ type host interface {
 	resume(after time.Duration)
 	// snapshot stores a state in the background.
 	snapshot(s Snapshot, state proto.Message)
+	// show lets readers have what Glimpse.Again makes of the reply, at any time
+	// before until (zero: for ever). No more of them have it when hide returns.
+	show(reply proto.Message, until time.Time)
+	hide()
 	// end ends the activation: no method of the core is called again but
 	// receive, which refuses. A nil reason is a passivation.
 	end(reason error)
@@ -83,6 +87,7 @@ type core[S any, E proto.Message] struct {
 	last            int                          // bytes of the last snapshot
 	snapshotVersion uint64                       // of the last snapshot; 0: none is known of
 
+	shown     bool // readers have what glimpsed has shown
 	draining  bool
 	impatient bool  // draining, and not waiting for parked calls any more
 	ended     error // why receive refuses; nil while alive
@@ -171,6 +176,7 @@ func (c *core[S, E]) decide(k *call) {
 		c.decided(k, d)
 	case d.Reply != nil:
 		c.reply(k, d.Reply)
+		c.glimpsed(k.command, d.Reply)
 	case len(d.Asks) > 0:
 		c.converse(k, d.Asks)
 	default:

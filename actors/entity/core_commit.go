@@ -114,6 +114,7 @@ func (c *core[S, E]) apply(events []E, k *call) bool {
 		k.to.Answer(nil, err)
 		return false
 	}
+	c.hide()
 	for _, e := range events {
 		c.kind.Evolve(c.state, e)
 	}

@@ -37,6 +37,7 @@ func (c *core[S, E]) drain(hurry bool) {
 	if c.ended == nil {
 		c.impatient = c.draining || hurry
 		c.draining = true
+		c.hide()
 		c.dropWatchers()
 		c.guard(c.settle)
 	}
@@ -83,6 +84,7 @@ func (c *core[S, E]) fail(err error) {
 
 // finish answers everyone and ends. After it only receive is called, and refuses.
 func (c *core[S, E]) finish(err error) {
+	c.hide()
 	why := err
 	if why == nil {
 		why = ErrRetry

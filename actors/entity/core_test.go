@@ -38,6 +38,8 @@ type bench struct {
 	retries  int
 	gathers  int
 	ends     []error
+	shown    proto.Message
+	until    time.Time
 	answered map[string][]error // by request
 }
 
@@ -82,8 +84,12 @@ func (b *bench) gather()                          { b.gathers++ }
 func (b *bench) retryCommit(time.Duration)        { b.retries++ }
 func (b *bench) resume(time.Duration)             {}
 func (b *bench) snapshot(Snapshot, proto.Message) {}
-func (b *bench) end(reason error)                 { b.ends = append(b.ends, reason) }
-func (b *bench) rand() *rand.Rand                 { return rand.New(rand.NewPCG(1, 1)) }
+func (b *bench) show(r proto.Message, until time.Time) {
+	b.shown, b.until = r, until
+}
+func (b *bench) hide()            { b.shown = nil }
+func (b *bench) end(reason error) { b.ends = append(b.ends, reason) }
+func (b *bench) rand() *rand.Rand { return rand.New(rand.NewPCG(1, 1)) }
 
 type noted struct {
 	b    *bench

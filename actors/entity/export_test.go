@@ -17,6 +17,8 @@ type TestHost interface {
 	After(d time.Duration, do func())
 	Snapshot(s *Snapshot)
 	End(reason error)
+	// Hides is false for a host that breaks the rule that hide is.
+	Hides() bool
 	Rand() *rand.Rand
 }
 
@@ -33,11 +35,18 @@ type TestCore struct {
 	State     func() proto.Message
 	Version   func() uint64
 	Durable   func() uint64
+	// Glimpse is what readers are answered without a turn of the actor, or nil, and
+	// Decided what the kind would answer in the same moment; nil where it would not.
+	Glimpse func(cmd proto.Message) proto.Message
+	Decided func(cmd proto.Message) proto.Message
 }
 
 type hostAdapter struct {
 	TestHost
 	recommitF, resumeF, gatheredF func()
+
+	shown proto.Message
+	until time.Time
 }
 
 func (h *hostAdapter) now() time.Time                               { return h.Now() }
@@ -49,7 +58,14 @@ func (h *hostAdapter) gather()                                      { h.After(0,
 func (h *hostAdapter) retryCommit(after time.Duration)              { h.After(after, h.recommitF) }
 func (h *hostAdapter) resume(after time.Duration)                   { h.After(after, h.resumeF) }
 func (h *hostAdapter) end(reason error)                             { h.End(reason) }
+func (h *hostAdapter) show(r proto.Message, until time.Time)        { h.shown, h.until = r, until }
 func (h *hostAdapter) rand() *rand.Rand                             { return h.Rand() }
+
+func (h *hostAdapter) hide() {
+	if h.Hides() {
+		h.shown = nil
+	}
+}
 
 func (h *hostAdapter) snapshot(s Snapshot, state proto.Message) {
 	var err error
@@ -71,5 +87,21 @@ func NewTestCore[S any, E proto.Message](kind *Kind[S, E], addr Address, limits 
 		State:   func() proto.Message { return kind.Snapshot(c.state) },
 		Version: func() uint64 { return c.version },
 		Durable: func() uint64 { return c.durable },
+		Glimpse: func(cmd proto.Message) proto.Message {
+			if a.shown == nil || !a.until.IsZero() && !h.Now().Before(a.until) {
+				return nil
+			}
+			return kind.Glimpse.Again(a.shown, cmd, h.Now())
+		},
+		Decided: func(cmd proto.Message) proto.Message {
+			if c.version != c.durable || c.ended != nil {
+				return nil
+			}
+			d := kind.Decide(c.state, cmd, h.Now(), nil)
+			if len(d.Events) > 0 {
+				return nil
+			}
+			return d.Reply
+		},
 	}
 }

@@ -53,6 +53,9 @@ type Kind[S any, E proto.Message] struct {
 	// WakeAt is the next moment at which Decide has something to do by itself;
 	// zero: never. Nil for kinds without deadlines.
 	WakeAt func(s *S) time.Time
+	// Glimpse lets commands that only read be answered without a turn of the
+	// actor. Nil: they all take one.
+	Glimpse *Glimpse
 	// NewEvent is an empty event to unmarshal into.
 	NewEvent func() E
 	// Snapshot is the state as a message; it may share memory with the state

@@ -61,20 +61,24 @@ type Spawner struct {
 	Asks bool
 	// Props is for one activation of the actor with this id. ended is called
 	// once, from the actor's mailbox, when the activation takes no more
-	// requests and another one may be started.
-	Props func(id string, ended func()) *actor.Props
+	// requests and another one may be started. The window is the activation's to
+	// show a glimpse in.
+	Props func(id string, ended func(), window *Window) *actor.Props
+	// Reads reports a command that a window may have the answer to.
+	Reads func(cmd proto.Message) bool
 }
 
 // Bind makes a kind's pure functions an actor of this runtime.
 func Bind[S any, E proto.Message](rt *Runtime, kind *Kind[S, E]) Spawner {
 	return Spawner{
-		Kind: kind.Name,
-		Asks: kind.Pending != nil,
-		Props: func(id string, ended func()) *actor.Props {
+		Kind:  kind.Name,
+		Asks:  kind.Pending != nil,
+		Reads: kind.reads,
+		Props: func(id string, ended func(), window *Window) *actor.Props {
 			box := &mailbox{limit: rt.Limits.MaxMailbox}
 			return actor.PropsFromProducer(
 				func() actor.Actor {
-					return &activation[S, E]{rt: rt, kind: kind, addr: Address{Kind: kind.Name, ID: id}, box: box, ended: ended}
+					return &activation[S, E]{rt: rt, kind: kind, addr: Address{Kind: kind.Name, ID: id}, box: box, ended: ended, window: window}
 				},
 				actor.WithMailbox(func() actor.Mailbox {
 					box.Mailbox = actor.Unbounded()()
@@ -103,6 +107,8 @@ type activation[S any, E proto.Message] struct {
 	addr  Address
 	box   *mailbox
 	ended func()
+	// window is looked through by others.
+	window *Window
 
 	core   *core[S, E]
 	system *actor.ActorSystem

@@ -42,14 +42,14 @@ func TestSimulation(t *testing.T) {
 		sum.add(got)
 	}
 	t.Logf("%d seeds: %+v", last-first+1, sum)
-	if *oneSeed == 0 && (sum.reserved == 0 || sum.rejected == 0 || sum.confirmed == 0 || sum.expired == 0 || sum.cancelled == 0 || sum.faults == 0 || sum.mismatches == 0 || sum.drains == 0 || sum.tooLarge == 0 || sum.jams == 0 || sum.told == 0) {
+	if *oneSeed == 0 && (sum.reserved == 0 || sum.rejected == 0 || sum.confirmed == 0 || sum.expired == 0 || sum.cancelled == 0 || sum.faults == 0 || sum.mismatches == 0 || sum.drains == 0 || sum.tooLarge == 0 || sum.jams == 0 || sum.glimpses == 0 || sum.told == 0) {
 		t.Errorf("the simulation did not reach everything that it is to check: %+v", sum)
 	}
 }
 
 // TestSimulationNotices breaks one rule at a time: a check that cannot fail is none.
 func TestSimulationNotices(t *testing.T) {
-	for _, b := range []broken{theFence, theDurability, theSKUMemory, theKeyMemory} {
+	for _, b := range []broken{theFence, theDurability, theSKUMemory, theKeyMemory, theGlimpse} {
 		t.Run(string(b), func(t *testing.T) {
 			for seed := uint64(1); seed <= 200; seed++ {
 				if _, problems := simulate(seed, b); len(problems) > 0 {
@@ -63,7 +63,7 @@ func TestSimulationNotices(t *testing.T) {
 }
 
 // tally counts what a run reached.
-type tally struct{ reserved, rejected, confirmed, expired, cancelled, mismatches, faults, acknowledged, drains, tooLarge, jams, told int }
+type tally struct{ reserved, rejected, confirmed, expired, cancelled, mismatches, faults, acknowledged, drains, tooLarge, jams, glimpses, told int }
 
 func (t *tally) add(o tally) {
 	t.reserved += o.reserved
@@ -77,6 +77,7 @@ func (t *tally) add(o tally) {
 	t.drains += o.drains
 	t.tooLarge += o.tooLarge
 	t.jams += o.jams
+	t.glimpses += o.glimpses
 	t.told += o.told
 }
 
@@ -122,7 +123,7 @@ func simulate(seed uint64, b broken) (tally, []string) {
 	if len(r.problems) == 0 {
 		r.judge()
 	}
-	r.drains, r.tooLarge, r.jams = r.hurdles.drains, r.hurdles.tooLarge, r.hurdles.jams
+	r.drains, r.tooLarge, r.jams, r.glimpses = r.hurdles.drains, r.hurdles.tooLarge, r.hurdles.jams, r.hurdles.glimpses
 	return r.tally, r.problems
 }
 

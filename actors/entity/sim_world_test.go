@@ -19,6 +19,7 @@ import (
 	"stampede/actors/entity"
 	"stampede/actors/order"
 	"stampede/actors/sku"
+	"stampede/proto/gen/commonpb"
 	"stampede/proto/gen/orderpb"
 	"stampede/proto/gen/paymentpb"
 	"stampede/proto/gen/skupb"
@@ -33,6 +34,7 @@ const (
 	theFence      broken = "the fence: a second record with the same seq is acknowledged"
 	theDurability broken = "reply after durable: an answer leaves while the write is under way"
 	theSKUMemory  broken = "idempotency memory of the SKU: a repeated Reserve is a new one"
+	theGlimpse    broken = "glimpses: what readers have stays when the state changes"
 	theKeyMemory  broken = "idempotency memory of the order: a repeated Place is decided afresh"
 )
 
@@ -52,7 +54,7 @@ type world struct {
 	limits    entity.Limits
 
 	jammedUntil time.Time // the log refuses everything until then
-	hurdles     struct{ drains, tooLarge, jams int }
+	hurdles     struct{ drains, tooLarge, jams, glimpses int }
 
 	problems []string
 }
@@ -266,6 +268,7 @@ func (w *world) send(addr entity.Address, cmd proto.Message, to entity.Responder
 
 // receive hands a request over and checks that it is answered at most once.
 func (a *act) receive(cmd proto.Message, to entity.Responder) {
+	a.look()
 	a.open++
 	answers := 0
 	a.core.Receive(&entity.Request{Command: cmd, Answer: responder(func(reply proto.Message, err error) {
@@ -275,6 +278,22 @@ func (a *act) receive(cmd proto.Message, to entity.Responder) {
 		}
 		to.Answer(reply, err)
 	})})
+}
+
+// look checks that what readers have is what the kind says in that moment.
+func (a *act) look() {
+	var get proto.Message = &skupb.GetLevel{}
+	if a.addr.Kind == "order" {
+		get = &orderpb.Get{Actor: &commonpb.Actor{Staff: true}}
+	}
+	got := a.core.Glimpse(get)
+	if got == nil {
+		return
+	}
+	a.w.hurdles.glimpses++
+	if want := a.core.Decided(get); want == nil || !proto.Equal(got, want) {
+		a.w.problem("%s: readers have %v, and it is %v", a.addr.Stream(), got, want)
+	}
 }
 
 // drain asks an activation to finish, as a node that leaves does, and after a
@@ -319,6 +338,7 @@ func (a *act) live(d time.Duration, do func()) {
 
 func (a *act) Now() time.Time                   { return a.w.clock }
 func (a *act) Rand() *rand.Rand                 { return a.w.rng }
+func (a *act) Hides() bool                      { return a.w.broke != theGlimpse }
 func (a *act) After(d time.Duration, do func()) { a.live(d, do) }
 func (a *act) End(reason error) {
 	if a.open != 0 {

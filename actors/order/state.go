@@ -287,7 +287,12 @@ func (s *State) unitsLeft() (n int64) {
 
 // visibleTo reports whether the order is the actor's business.
 func (s *State) visibleTo(a *commonpb.Actor) bool {
-	return s.placed() && (a.GetStaff() || a.GetUserId() != "" && a.GetUserId() == s.customerID)
+	return s.placed() && mayRead(a, s.customerID)
+}
+
+// mayRead: staff, and the customer whose order it is.
+func mayRead(a *commonpb.Actor, customerID string) bool {
+	return a.GetStaff() || a.GetUserId() != "" && a.GetUserId() == customerID
 }
 
 func (s *State) moveKey(key string) *moveKey {

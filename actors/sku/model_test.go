@@ -253,6 +253,12 @@ func TestModel(t *testing.T) {
 		draw := func(what string, n int) int { return rapid.IntRange(0, n-1).Draw(rt, what) }
 		for range rapid.IntRange(1, 80).Draw(rt, "steps") {
 			now = now.Add(time.Duration(draw("later", 3)) * 700 * time.Millisecond)
+			events, level := Decide(s, &skupb.GetLevel{}, now)
+			if again := Again(level, &skupb.GetLevel{}, now.Add(time.Second)); len(events) == 0 && (WakeAt(s).IsZero() || now.Add(time.Second).Before(WakeAt(s))) {
+				if _, want := Decide(s, &skupb.GetLevel{}, now.Add(time.Second)); !proto.Equal(again, want) {
+					rt.Fatalf("read again: %v, want %v", again, want)
+				}
+			}
 			cmd := anyCommand(draw, now)
 			want := m.do(cmd, now)
 			events, reply := Decide(s, cmd, now)
