@@ -7,11 +7,30 @@ import (
 	"time"
 )
 
+// quickly asks what is refused in milliseconds. The bound is far above what a
+// slow machine needs, and far below what any attack costs without limits. One
+// that is busy with other things for that long is asked again.
+func quickly(t *testing.T, ask func() *answer) *answer {
+	t.Helper()
+	const bound, tries = 2 * time.Second, 5
+	for try := 1; ; try++ {
+		start := time.Now()
+		a := ask()
+		took := time.Since(start)
+		switch {
+		case took <= bound:
+			t.Logf("%v: %s", took, shorten(a.text))
+			return a
+		case try == tries:
+			t.Errorf("took %v, and no less than %v in %d tries", took, bound, tries)
+			return a
+		}
+	}
+}
+
 // Documents that were made to keep a server busy: each is refused in
-// milliseconds with a small answer. The bound is far above what a slow machine
-// needs, and far below what any of them costs without limits.
+// milliseconds with a small answer.
 func TestAttacks(t *testing.T) {
-	const bound = 2 * time.Second
 	repeat := strings.Repeat
 	fragments := func(n int) string { // each spreads the next twice: 2^n fields
 		var b strings.Builder
@@ -51,13 +70,7 @@ func TestAttacks(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			w.caller.answer = shopOfAlice
-			start := time.Now()
-			a := w.ask(asAlice, query, nil)
-			if took := time.Since(start); took > bound {
-				t.Errorf("took %v", took)
-			} else {
-				t.Logf("%v: %s", took, shorten(a.text))
-			}
+			a := quickly(t, func() *answer { return w.ask(asAlice, query, nil) })
 			if len(a.Errors) == 0 || len(a.text) > 20<<10 {
 				t.Errorf("%d errors in an answer of %d bytes: %s", len(a.Errors), len(a.text), shorten(a.text))
 			}
@@ -91,11 +104,7 @@ func TestVariableAttacks(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			start := time.Now()
-			a := w.post(asStaff, body)
-			if took := time.Since(start); took > 2*time.Second {
-				t.Errorf("took %v", took)
-			}
+			a := quickly(t, func() *answer { return w.post(asStaff, body) })
 			if len(a.Errors)+len(a.userErrors()) == 0 || len(a.text) > 20<<10 || a.code() == "INTERNAL" || len(w.caller.sent()) > 0 {
 				t.Errorf("%d %s", a.status, shorten(a.text))
 			}

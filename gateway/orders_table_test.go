@@ -19,39 +19,62 @@ import (
 // orderShop is a shop in which orders are brought into every state.
 type orderShop struct {
 	*world
-	hasty          *world // holds units for a moment only
+	open           func(hold time.Duration) *world
+	hold           time.Duration
+	hasty          *world // holds units for hold only
 	bank           *payments.Simulator
+	away           *away
 	asStaff, asEve string
 	orders         int
 }
 
-// awayUntilTheEnd has no answer to TokenUnavailable before the test is over:
-// then the orders that wait for one come to rest.
-type awayUntilTheEnd struct {
+// away is a provider that has no answer to TokenUnavailable before the test is
+// over: then the orders that wait for one come to rest. To TokenSlow it has one
+// for the orders that it was told to answer.
+type away struct {
 	payments.Provider
 	over chan struct{}
+
+	mu       sync.Mutex
+	answered map[string]chan struct{} // by order; closed: answered
 }
 
-func (a *awayUntilTheEnd) Authorize(ctx context.Context, cmd *paymentpb.Authorize) (*paymentpb.AuthorizeReply, error) {
-	if cmd.GetToken() == payments.TokenUnavailable {
+func (a *away) Authorize(ctx context.Context, cmd *paymentpb.Authorize) (*paymentpb.AuthorizeReply, error) {
+	switch cmd.GetToken() {
+	case payments.TokenUnavailable:
 		select {
 		case <-a.over:
 			return &paymentpb.AuthorizeReply{Status: paymentpb.AuthorizeReply_STATUS_DECLINED, Provider: "simulator", DeclineReason: "too late"}, nil
 		case <-ctx.Done():
 		}
+	case payments.TokenSlow:
+		select {
+		case <-a.answer(cmd.GetOrderId()):
+		case <-a.over:
+		case <-ctx.Done():
+			return nil, payments.ErrUnavailable
+		}
 	}
 	return a.Provider.Authorize(ctx, cmd)
 }
 
-const hastyHold = 60 * time.Millisecond
+func (a *away) answer(order string) chan struct{} {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.answered[order] == nil {
+		a.answered[order] = make(chan struct{})
+	}
+	return a.answered[order]
+}
 
 func newOrderShop(t *testing.T) *orderShop {
 	t.Helper()
-	bank := payments.NewSimulator(payments.WithSlowAnswers(400 * time.Millisecond))
-	away := &awayUntilTheEnd{Provider: bank, over: make(chan struct{})}
+	bank := payments.NewSimulator(payments.WithSlowAnswers(time.Millisecond))
+	away := &away{Provider: bank, over: make(chan struct{}), answered: map[string]chan struct{}{}}
 	w, accounts, open := realShopWith(t, memstore.New(), away, time.Now)
 	t.Cleanup(func() { close(away.over) })
-	s := &orderShop{world: w, hasty: open(hastyHold), bank: bank}
+	s := &orderShop{world: w, open: open, bank: bank, away: away}
+	s.holdFor(60 * time.Millisecond)
 	s.asStaff = s.logIn(t, accounts)
 	eve := w.mutate("", "registerUser", "RegisterUserInput", `{"email":"eve@example.test","password":"a long password"}`, `tokens { accessToken }`)
 	s.asEve = text(at(eve, "tokens", "accessToken"))
@@ -59,6 +82,8 @@ func newOrderShop(t *testing.T) *orderShop {
 		`{"idempotencyKey":"p","slug":"p","name":"P","variants":[{"sku":"A","price":{"amount":"10","currency":"EUR"},"initialStock":1000},{"sku":"B","price":{"amount":"5","currency":"EUR"},"initialStock":1000},{"sku":"LAST","price":{"amount":"5","currency":"EUR"},"initialStock":0}]}`, ``))
 	return s
 }
+
+func (s *orderShop) holdFor(d time.Duration) { s.hold, s.hasty = d, s.open(d) }
 
 func (s *orderShop) logIn(t *testing.T, accounts *auth.Accounts) string {
 	t.Helper()
@@ -86,15 +111,24 @@ func (s *orderShop) place(w *world, token, lines string) string {
 	return text(at(p, "order", "id"))
 }
 
-// payAndLeave asks for a payment and does not wait for its answer.
-func (s *orderShop) payAndLeave(id, token string) {
+// payAndLeave asks for a payment of a reserved order, and goes when it is under
+// way, or refused. It returns what the order is then.
+func (s *orderShop) payAndLeave(id, token string) (state string) {
+	s.t.Helper()
 	body := `{"query":"mutation { payOrder(input: {idempotencyKey: \"early\", orderId: \"` + id + `\", paymentToken: \"` + token + `\"}) { userErrors { code } } }"}`
-	ctx, cancel := context.WithTimeout(s.t.Context(), 20*time.Millisecond)
-	defer cancel()
+	ctx, leave := context.WithCancel(s.t.Context())
 	r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/graphql", strings.NewReader(body))
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("Authorization", "Bearer "+s.asEve)
-	s.handler.ServeHTTP(httptest.NewRecorder(), r)
+	var asking sync.WaitGroup
+	asking.Go(func() { s.handler.ServeHTTP(httptest.NewRecorder(), r) })
+	s.eventually("the payment is under way", func() (bool, string) {
+		state = s.state(id)
+		return state != "RESERVED NONE", state
+	})
+	leave()
+	asking.Wait()
+	return state
 }
 
 func (s *orderShop) staff(field, input, id string) map[string]any {
@@ -137,11 +171,15 @@ func (s *orderShop) in(state string) string {
 	case "CANCELLED VOIDED": // paid when the units were another's
 		s.mutate(s.asStaff, "adjustStock", "AdjustStockInput", fmt.Sprintf(`{"idempotencyKey":"last%d","sku":"LAST","delta":1,"reason":"r"}`, s.orders), ``)
 		id := s.place(s.hasty, "", `{"sku":"LAST","quantity":1}`)
-		s.payAndLeave(id, payments.TokenSlow)
+		for s.payAndLeave(id, payments.TokenSlow) == "EXPIRED NONE" { // the machine was too slow to pay in time
+			s.holdFor(2 * s.hold)
+			id = s.place(s.hasty, "", `{"sku":"LAST","quantity":1}`)
+		}
 		s.eventually("the unit is another's", func() (bool, string) {
 			got := s.state(s.place(s.world, "tok_ok", `{"sku":"LAST","quantity":1}`))
 			return strings.HasPrefix(got, "CONFIRMED"), got
 		})
+		close(s.away.answer(id))
 		return id
 	}
 	id := s.place(s.world, "tok_ok", "")

@@ -88,7 +88,7 @@ func realShopWith(t *testing.T, store *memstore.Store, provider payments.Provide
 		return &world{t: t, handler: g.Handler(), log: &syncBuffer{}, tokens: tokens}
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := hosted.Close(ctx); err != nil {
 			t.Error(err)
@@ -350,13 +350,13 @@ func ordersDay(w *world, asAdmin, asEve, asMallory, eveID string) {
 func (w *world) eventually(what string, ok func() (bool, string)) {
 	w.t.Helper()
 	var last string
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); <-time.After(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); <-time.After(5 * time.Millisecond) {
 		var done bool
 		if done, last = ok(); done {
 			return
 		}
 	}
-	w.t.Errorf("%s: not within 10 s: %s", what, last)
+	w.t.Errorf("%s: not within a minute: %s", what, last)
 }
 
 func mustJSON(v any) string {

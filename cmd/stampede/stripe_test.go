@@ -105,7 +105,7 @@ func (s *stripeShop) place(key, token string) (id string) {
 func (s *stripeShop) until(id, want string) {
 	s.t.Helper()
 	var got string
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); <-time.After(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); <-time.After(10 * time.Millisecond) {
 		o, _ := s.ask(s.eve, `{ it: order(id: "`+id+`") { state payment { state } } }`).(map[string]any)
 		payment, _ := o["payment"].(map[string]any)
 		if got = fmt.Sprint(o["state"], " ", payment["state"]); got == want {

@@ -38,7 +38,7 @@ import (
 const (
 	holdFor = time.Second
 	// within bounds how long after the start of the next node everything is at rest.
-	within = 20 * time.Second
+	within = time.Minute
 )
 
 var errDead = errors.New("the process is dead")

@@ -95,7 +95,7 @@ func TestConsumersToCopy(t *testing.T) {
 		defer c.kill(t)
 	}
 	for _, c := range consumers {
-		eventually(t, 40*time.Second, c.name+" has begun", func() error {
+		eventually(t, 2*time.Minute, c.name+" has begun", func() error {
 			if stock, _, err := c.read(); err != nil || len(stock) == 0 {
 				return errors.Join(err, fmt.Errorf("%d SKUs", len(stock)))
 			}
@@ -117,7 +117,7 @@ func TestConsumersToCopy(t *testing.T) {
 	publishAgain(t, broker)
 	ends := endOffsets(t, broker)
 	for _, c := range consumers {
-		eventually(t, 40*time.Second, c.name+" has read everything", func() error {
+		eventually(t, 2*time.Minute, c.name+" has read everything", func() error {
 			if _, positions, err := c.read(); err != nil || !maps.Equal(positions, ends) {
 				return errors.Join(err, fmt.Errorf("%v, want %v", positions, ends))
 			}
@@ -162,7 +162,7 @@ func sameStock(t *testing.T, sh *shop, consumers []*consumer, skus []string, sol
 		}
 	}
 	for _, c := range consumers {
-		eventually(t, 40*time.Second, "the stock of the "+c.name+" consumer", func() error {
+		eventually(t, 2*time.Minute, "the stock of the "+c.name+" consumer", func() error {
 			if got, _, err := c.read(); err != nil || !maps.Equal(got, wanted) {
 				return errors.Join(err, fmt.Errorf("%v, want %v; it said %s", got, wanted, c.said))
 			}

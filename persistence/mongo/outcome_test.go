@@ -75,15 +75,19 @@ func TestOutcomes(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			fail(t, s, c.mode, c.data)
 			r := record(fmt.Sprint("r", i), uint64(i+1)) //nolint:gosec // small
-			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			patience := time.Minute
+			if c.want != nil {
+				patience = 2 * time.Second // it is never answered
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			began := time.Now()
 			err := s.Append(ctx, []*entity.Record{r})[0]
 			if c.want == nil && err != nil || c.want != nil && !errors.Is(err, c.want) {
 				t.Errorf("append: %v, want %v", err, c.want)
 			}
-			if took := time.Since(began); took > 5*time.Second {
-				t.Errorf("append took %s with a context of 2 s", took)
+			if took := time.Since(began); took > patience+20*time.Second {
+				t.Errorf("append took %s with a context of %s", took, patience)
 			}
 			heal(t, s)
 			if err == nil && !stored(t, s, r.ID) {
@@ -120,7 +124,7 @@ func TestNoServer(t *testing.T) {
 	if err := s.Ping(t.Context()); err == nil {
 		t.Error("ping without a server")
 	}
-	if took := time.Since(began); took > 4*selectionTimeout {
+	if took := time.Since(began); took > 20*selectionTimeout {
 		t.Errorf("took %s", took)
 	}
 	server.Restart()

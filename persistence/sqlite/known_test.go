@@ -48,7 +48,7 @@ func TestKnownStreams(t *testing.T) {
 		}
 	}()
 	write(s, streams, streams+10)
-	for end := time.Now().Add(10 * time.Second); !s.known.complete.Load(); {
+	for end := time.Now().Add(time.Minute); !s.known.complete.Load(); {
 		if time.Now().After(end) {
 			t.Fatal("the streams were not learnt")
 		}

@@ -106,7 +106,7 @@ func TestReadEventsToTheEnd(t *testing.T) {
 	// After everything that is waited for comes one more, which must be read too.
 	messages = append(messages, message(proof.OrdersTopic, "other", "OrderReserved", 1, "application/json", nil))
 
-	ctx, cancel := context.WithTimeout(t.Context(), 25*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	writer := &kafka.Writer{Addr: kafka.TCP(brokers...), Balancer: kafka.Murmur2Balancer{}, RequiredAcks: kafka.RequireAll, BatchTimeout: time.Millisecond}
 	if err := writer.WriteMessages(ctx, messages...); err != nil {
