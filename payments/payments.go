@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -50,6 +51,10 @@ var (
 	ErrState = errors.New("payment is in another state")
 )
 
+// patience is for how long an authorization is asked for again before the order
+// is told that there is no answer: a provider that hiccups is none that is away.
+const patience = 3 * time.Second
+
 // Port is a provider as actors ask it: kind "payment", id the order's.
 type Port struct {
 	Provider Provider
@@ -62,6 +67,9 @@ func (p Port) Call(ctx context.Context, to entity.Address, cmd proto.Message) (p
 	case *paymentpb.Authorize:
 		return answered(to, c, func() (*paymentpb.AuthorizeReply, error) {
 			reply, err := p.Provider.Authorize(ctx, c)
+			if errors.Is(err, ErrUnavailable) && tellsOf(c) {
+				return &paymentpb.AuthorizeReply{Status: paymentpb.AuthorizeReply_STATUS_UNANSWERED}, nil
+			}
 			if err == nil && !decided(reply) {
 				return nil, fmt.Errorf("%w: it answered with status %v", ErrUnavailable, reply.GetStatus())
 			}
@@ -90,6 +98,12 @@ func (p Port) Call(ctx context.Context, to entity.Address, cmd proto.Message) (p
 	default:
 		return nil, fmt.Errorf("%w: %T is none", ErrInvalid, cmd)
 	}
+}
+
+// tellsOf reports whether the order is to hear that there is no answer: once,
+// when it has been waiting for long enough.
+func tellsOf(c *paymentpb.Authorize) bool {
+	return !c.GetAwaited() && c.GetRequestedAtMs() > 0 && time.Since(time.UnixMilli(c.GetRequestedAtMs())) >= patience
 }
 
 // answered calls and names the order and the command in what goes wrong.

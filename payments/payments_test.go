@@ -207,6 +207,38 @@ func TestAct(t *testing.T) {
 	}
 }
 
+// away is a provider that cannot be reached.
+type away struct{ Provider }
+
+func (away) Authorize(context.Context, *paymentpb.Authorize) (*paymentpb.AuthorizeReply, error) {
+	return nil, fmt.Errorf("%w: connection refused", ErrUnavailable)
+}
+
+// TestUnanswered: an order hears once that the provider does not answer, when it
+// has asked for some time; before and after that it asks again.
+func TestUnanswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for name, provider := range map[string]Provider{"unreachable": away{}, "the token": NewSimulator()} {
+			began := time.Now()
+			ask := func(awaited bool) (proto.Message, error) {
+				cmd := authorize(TokenUnavailable)
+				cmd.RequestedAtMs, cmd.Awaited = began.UnixMilli(), awaited
+				return Port{Provider: provider}.Call(t.Context(), entity.Address{Kind: "payment", ID: "ord_1"}, cmd)
+			}
+			if reply, err := ask(false); !errors.Is(err, ErrUnavailable) {
+				t.Errorf("%s: at first: %v, %v", name, reply, err)
+			}
+			time.Sleep(patience)
+			if reply, err := ask(false); err != nil || reply.(*paymentpb.AuthorizeReply).GetStatus() != paymentpb.AuthorizeReply_STATUS_UNANSWERED {
+				t.Errorf("%s: after a while: %v, %v", name, reply, err)
+			}
+			if reply, err := ask(true); !errors.Is(err, ErrUnavailable) {
+				t.Errorf("%s: told already: %v, %v", name, reply, err)
+			}
+		}
+	})
+}
+
 // TestSlow: the time runs from the first question, so that somebody who asks
 // again and again with little patience is answered too.
 func TestSlow(t *testing.T) {

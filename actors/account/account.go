@@ -36,6 +36,12 @@ const (
 	FailedLogInsBeforeLock = 10
 	FirstLock              = 30 * time.Second
 	LongestLock            = 15 * time.Minute
+	// AttemptIDBytes is the size of an attempt's name.
+	AttemptIDBytes = 16
+	// MaxFailedAttempts is how many failures are remembered by name: one that is
+	// sent again within a call's time is among them, since ten in a row lock the
+	// account for longer.
+	MaxFailedAttempts = 32
 )
 
 const (

@@ -41,7 +41,7 @@ func decideAlone(s *State, cmd proto.Message, now time.Time) ([]*accountpb.Event
 	case *accountpb.StartSession:
 		return startSession(s, c, now)
 	case *accountpb.RecordFailedLogIn:
-		return recordFailedLogIn(s, now)
+		return recordFailedLogIn(s, c, now)
 	case *accountpb.Rotate:
 		return rotate(s, c, now)
 	case *accountpb.EndSession:

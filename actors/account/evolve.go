@@ -46,6 +46,10 @@ func Evolve(s *State, e *accountpb.Event) {
 	case *accountpb.Event_LogInFailed:
 		st.FailedLogIns++
 		st.LockedUntilMs = x.LogInFailed.LockedUntilMs
+		if id := x.LogInFailed.AttemptId; len(id) > 0 {
+			st.FailedAttempts = append(st.FailedAttempts, id)
+			st.FailedAttempts = st.FailedAttempts[max(0, len(st.FailedAttempts)-MaxFailedAttempts):]
+		}
 	case *accountpb.Event_ProfileUpdated:
 		st.User.Name, st.ChangedVersion = x.ProfileUpdated.Name, st.User.Version
 	case *accountpb.Event_PasswordChanged:

@@ -3,7 +3,9 @@
 package account
 
 import (
+	"bytes"
 	"fmt"
+	"slices"
 	"time"
 	"unicode"
 
@@ -42,15 +44,20 @@ func startSession(s *State, c *accountpb.StartSession, now time.Time) ([]*accoun
 }
 
 // recordFailedLogIn counts a failure; one that comes while the account is
-// locked is not counted, nor is one at an address that nobody has registered.
-func recordFailedLogIn(s *State, now time.Time) ([]*accountpb.Event, proto.Message) {
+// locked is not counted, nor is one at an address that nobody has registered,
+// nor one that was counted before.
+func recordFailedLogIn(s *State, c *accountpb.RecordFailedLogIn, now time.Time) ([]*accountpb.Event, proto.Message) {
 	if s.state == nil {
 		return nil, &accountpb.Credentials{Refusal: badCredentials()}
 	}
-	if locked(s, now) != nil {
+	if n := len(c.AttemptId); n != 0 && n != AttemptIDBytes {
+		return nil, &accountpb.Credentials{Refusal: invalid(fmt.Sprintf("must be %d bytes", AttemptIDBytes), "attemptId")}
+	}
+	again := len(c.AttemptId) > 0 && slices.ContainsFunc(s.state.FailedAttempts, func(id []byte) bool { return bytes.Equal(id, c.AttemptId) })
+	if again || locked(s, now) != nil {
 		return nil, &accountpb.Credentials{LockedUntilMs: s.state.LockedUntilMs}
 	}
-	failed := &accountpb.LogInFailed{}
+	failed := &accountpb.LogInFailed{AttemptId: c.AttemptId}
 	if lock := LockFor(int(s.state.FailedLogIns) + 1); lock > 0 {
 		failed.LockedUntilMs = now.Add(lock).UnixMilli()
 	}

@@ -1,6 +1,7 @@
 package account
 
 import (
+	"bytes"
 	"fmt"
 	"testing"
 	"time"
@@ -149,6 +150,44 @@ func TestLockFor(t *testing.T) {
 		if got := LockFor(n); got != want {
 			t.Errorf("LockFor(%d) = %v, want %v", n, got, want)
 		}
+	}
+}
+
+// TestAFailureIsCountedOnce: however often the command is sent, and what else
+// happened since; by its name, of which the newest are remembered.
+func TestAFailureIsCountedOnce(t *testing.T) {
+	h := registeredOne(t)
+	fail := func(name byte) {
+		h.do(&accountpb.RecordFailedLogIn{AttemptId: bytes.Repeat([]byte{name}, AttemptIDBytes)})
+	}
+	failed := func(want int32) {
+		t.Helper()
+		if got := h.s.state.FailedLogIns; got != want {
+			t.Fatalf("%d failures are counted, want %d", got, want)
+		}
+	}
+	fail(1)
+	fail(1)
+	fail(2)
+	fail(1)
+	failed(2)
+	h.user(&accountpb.StartSession{PasswordHash: hash1, Session: sessionOf("b", 2)})
+	fail(2)
+	failed(0)
+	for name := range byte(MaxFailedAttempts) {
+		h.now = h.now.Add(LongestLock)
+		fail(100 + name)
+	}
+	failed(MaxFailedAttempts)
+	if n := len(h.s.state.FailedAttempts); n != MaxFailedAttempts {
+		t.Fatalf("%d attempts are remembered", n)
+	}
+	h.now = h.now.Add(LongestLock)
+	fail(100)
+	fail(131)
+	failed(MaxFailedAttempts)
+	if r := h.do(&accountpb.RecordFailedLogIn{AttemptId: []byte("short")}).(*accountpb.Credentials).Refusal; r.GetReason() != commonpb.Reason_REASON_INVALID {
+		t.Fatalf("%v", r)
 	}
 }
 

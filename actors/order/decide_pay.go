@@ -50,6 +50,8 @@ func (d *draft) paidBefore(k *paymentKey, heard map[string]proto.Message) Decisi
 		return d.answer(k.refusal)
 	case s.status == orderpb.Status_STATUS_PAYING && newest && s.open():
 		return d.askedAgain(heard)
+	case s.status == orderpb.Status_STATUS_PAYING && newest && s.payment.unanswered:
+		return d.answer(paymentUnavailable())
 	case s.status == orderpb.Status_STATUS_PAYING:
 		return d.wait()
 	case s.status == orderpb.Status_STATUS_EXPIRED:
@@ -117,6 +119,11 @@ func (d *draft) authorized(heard proto.Message) bool {
 		d.add(&orderpb.Event{Event: &orderpb.Event_PaymentActionRequired{PaymentActionRequired: &orderpb.PaymentActionRequired{
 			Attempt: attempt, Provider: reply.GetProvider(), Reference: reply.GetReference(), NextActionUrl: reply.GetNextActionUrl(),
 		}}})
+	case paymentpb.AuthorizeReply_STATUS_UNANSWERED:
+		if d.s.payment.status != orderpb.PaymentStatus_PAYMENT_STATUS_PENDING || d.s.payment.unanswered {
+			return false
+		}
+		d.add(&orderpb.Event{Event: &orderpb.Event_PaymentUnanswered{PaymentUnanswered: &orderpb.PaymentUnanswered{Attempt: attempt}}})
 	default:
 		return false
 	}

@@ -24,6 +24,11 @@ func Evolve(s *State, e *orderpb.Event) {
 		s.evolvePaymentRequested(v.PaymentRequested, atMs)
 	case *orderpb.Event_PaymentActionRequired:
 		s.evolvePaymentActionRequired(v.PaymentActionRequired)
+	case *orderpb.Event_PaymentUnanswered:
+		s.requirePaying(v.PaymentUnanswered.GetAttempt(), orderpb.PaymentStatus_PAYMENT_STATUS_PENDING)
+		s.require(!s.payment.unanswered, "unanswered twice")
+		s.payment.unanswered = true
+		s.note("the payment provider does not answer", "", atMs)
 	case *orderpb.Event_PaymentAuthorized:
 		s.evolvePaymentAuthorized(v.PaymentAuthorized)
 	case *orderpb.Event_PaymentDeclined:
@@ -124,7 +129,7 @@ func (s *State) abandonPayment() {
 
 func (s *State) evolvePaymentActionRequired(e *orderpb.PaymentActionRequired) {
 	s.requirePaying(e.GetAttempt(), orderpb.PaymentStatus_PAYMENT_STATUS_PENDING)
-	s.payment.status = orderpb.PaymentStatus_PAYMENT_STATUS_REQUIRES_ACTION
+	s.payment.status, s.payment.unanswered = orderpb.PaymentStatus_PAYMENT_STATUS_REQUIRES_ACTION, false
 	s.payment.provider, s.payment.reference, s.payment.nextActionURL = e.GetProvider(), e.GetReference(), e.GetNextActionUrl()
 }
 

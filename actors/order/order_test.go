@@ -89,6 +89,10 @@ func mustAct() *paymentpb.AuthorizeReply {
 	return &paymentpb.AuthorizeReply{Status: paymentpb.AuthorizeReply_STATUS_REQUIRES_ACTION, Provider: "test", Reference: "ref", NextActionUrl: "https://x.invalid/"}
 }
 
+func unanswered() *paymentpb.AuthorizeReply {
+	return &paymentpb.AuthorizeReply{Status: paymentpb.AuthorizeReply_STATUS_UNANSWERED}
+}
+
 func confirmedAt(version int64) *skupb.ConfirmReply { return &skupb.ConfirmReply{Version: version} }
 
 func unconfirmed() *skupb.ConfirmReply {
@@ -225,7 +229,7 @@ func statusName(s *State) string {
 // and nothing has been decided since.
 var stateNames = []string{
 	"unknown", "reserved", "due", "rejected", "paying", "acting", "authorized", "declined", "confirmed", "cancelling", "cancelled", "undelivered", "expired",
-	"uncaptured", "fulfilling", "partly", "fulfilled", "refunding", "returning", "refunded", "partly refunded", "settling", "sent back", "unrefunded",
+	"unanswered", "uncaptured", "fulfilling", "partly", "fulfilled", "refunding", "returning", "refunded", "partly refunded", "settling", "sent back", "unrefunded",
 }
 
 func inState(t testing.TB, name string) *State {
@@ -263,6 +267,9 @@ func inState(t testing.TB, name string) *State {
 	case "expired":
 		s = inState(t, "reserved")
 		decide(t, s, &commonpb.Tick{}, t0.Add(hold), nil)
+	case "unanswered": // the provider does not answer
+		s = inState(t, "paying")
+		follow(t, s, t0, grant.but("authorize", unanswered()))
 	case "uncaptured": // confirmed, and then not paid after all
 		s = inState(t, "paying")
 		settle(t, s, t0, grant.but("capture", &paymentpb.CaptureReply{Refused: "stolen"}))

@@ -42,7 +42,7 @@ func attemptKey(what string, attempt int64) string {
 func (s *State) authorizeAsk() Ask {
 	return Ask{Key: attemptKey("authorize", s.payment.attempt), Kind: "payment", ID: s.id, Command: &paymentpb.Authorize{
 		OrderId: s.id, Attempt: s.payment.attempt, Amount: proto.CloneOf(s.total), Token: s.payment.token,
-		RequestedAtMs: s.payment.requestedAtMs,
+		RequestedAtMs: s.payment.requestedAtMs, Awaited: s.payment.unanswered,
 	}}
 }
 

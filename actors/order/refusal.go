@@ -25,6 +25,14 @@ func inProgress(message string) *commonpb.Refusal {
 	return r
 }
 
+// paymentUnavailable: nobody knows what became of the payment. The order goes on
+// asking, so the same key is answered with what it hears.
+func paymentUnavailable() *commonpb.Refusal {
+	r := refuse(commonpb.Reason_REASON_PAYMENT_UNAVAILABLE, "the payment provider does not answer, and the order goes on asking it: send the same again with the same key")
+	r.RetryAfterMs = 2000
+	return r
+}
+
 // illegal says which way there is instead of the one that was asked for.
 func illegal(from, to orderpb.Status) *commonpb.Refusal {
 	var allowed []string

@@ -17,7 +17,7 @@ func Snapshot(s *State) proto.Message {
 	o.IdempotencyKey, o.HoldMs = s.idempotencyKey, s.holdMs
 	o.InputHash = slices.Clone(s.inputHash)
 	o.Payment.Token = s.payment.token
-	o.Payment.RequestedAtMs = s.payment.requestedAtMs
+	o.Payment.RequestedAtMs, o.Payment.Unanswered = s.payment.requestedAtMs, s.payment.unanswered
 	for _, k := range s.moves {
 		o.Moves = append(o.Moves, &orderpb.MoveKey{
 			IdempotencyKey: k.key, InputHash: slices.Clone(k.inputHash), Number: k.number, Refusal: proto.CloneOf(k.refusal),
@@ -110,7 +110,7 @@ func Restore(id string, snapshot []byte) (*State, error) {
 		placedAtMs: o.GetPlacedAtMs(), expiresAtMs: o.GetExpiresAtMs(), total: o.GetTotal(), rejection: o.GetRejection(),
 		payment: payment{
 			status: p.GetStatus(), attempt: p.GetAttempt(), token: p.GetToken(), provider: p.GetProvider(), reference: p.GetReference(),
-			authorized: p.GetAuthorized(), captured: p.GetCaptured(), refunded: p.GetRefunded(), requestedAtMs: p.GetRequestedAtMs(), nextActionURL: p.GetNextActionUrl(), declineReason: p.GetDeclineReason(),
+			authorized: p.GetAuthorized(), captured: p.GetCaptured(), refunded: p.GetRefunded(), requestedAtMs: p.GetRequestedAtMs(), unanswered: p.GetUnanswered(), nextActionURL: p.GetNextActionUrl(), declineReason: p.GetDeclineReason(),
 		},
 	}
 	for _, l := range o.GetLines() {

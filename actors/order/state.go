@@ -128,6 +128,8 @@ type payment struct {
 	nextActionURL string
 	declineReason string
 	requestedAtMs int64
+	// unanswered: it is PENDING because the provider does not answer.
+	unanswered bool
 }
 
 // moveKey remembers the idempotency key of a fulfilment or refund, and why the

@@ -132,6 +132,7 @@ func TestOrderEvents(t *testing.T) {
 		},
 		{&orderpb.Event{Event: &orderpb.Event_RefundRefused{RefundRefused: &orderpb.RefundRefused{Number: 2, Reason: "no"}}}, "RefundRefused", `{"orderId":"` + orderID + `","reason":"no"}`},
 		{&orderpb.Event{Event: &orderpb.Event_UnitsMoved{UnitsMoved: &orderpb.UnitsMoved{Number: 2}}}, "OrderUnitsMoved", `{"orderId":"` + orderID + `"}`},
+		{&orderpb.Event{Event: &orderpb.Event_PaymentUnanswered{PaymentUnanswered: &orderpb.PaymentUnanswered{Attempt: 2}}}, "PaymentUnanswered", `{"orderId":"` + orderID + `","attempt":2}`},
 		{&orderpb.Event{Event: &orderpb.Event_ReturnSettled{ReturnSettled: &orderpb.ReturnSettled{Number: 2}}}, "OrderReturnSettled", `{"orderId":"` + orderID + `"}`},
 		{&orderpb.Event{Event: &orderpb.Event_HoldsReleased{HoldsReleased: &orderpb.HoldsReleased{}}}, "OrderHoldsReleased", `{"orderId":"` + orderID + `"}`},
 	}

@@ -58,6 +58,8 @@ func orderData(id string, e *orderpb.Event) proto.Message {
 		return &eventspb.PaymentAuthorized{
 			OrderId: id, Attempt: e.PaymentAuthorized.GetAttempt(), Amount: money(e.PaymentAuthorized.GetAmount()), Provider: e.PaymentAuthorized.GetProvider(),
 		}
+	case *orderpb.Event_PaymentUnanswered:
+		return &eventspb.PaymentUnanswered{OrderId: id, Attempt: e.PaymentUnanswered.GetAttempt()}
 	case *orderpb.Event_PaymentDeclined:
 		return &eventspb.PaymentDeclined{OrderId: id, Attempt: e.PaymentDeclined.GetAttempt(), Reason: e.PaymentDeclined.GetReason()}
 	case *orderpb.Event_Confirmed:

@@ -9,7 +9,7 @@ func Types(topic string) []string {
 	switch topic {
 	case TopicOrders:
 		return []string{
-			"OrderPlaced", "OrderReserved", "OrderRejected", "PaymentRequested", "PaymentActionRequired", "PaymentAuthorized", "PaymentDeclined",
+			"OrderPlaced", "OrderReserved", "OrderRejected", "PaymentRequested", "PaymentActionRequired", "PaymentUnanswered", "PaymentAuthorized", "PaymentDeclined",
 			"OrderConfirmed", "PaymentCaptured", "PaymentVoided", "OrderFulfilled", "OrderCancelled", "OrderExpired", "OrderHoldsReleased",
 			"RefundRequested", "OrderRefunded", "RefundRefused", "OrderUnitsMoved", "OrderReturnSettled",
 		}

@@ -5,6 +5,7 @@ package auth
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"time"
 
@@ -204,11 +205,19 @@ func (a *Accounts) checkPresent(ctx context.Context, id, password string) (strin
 	if !known {
 		a.strangers.fail(id, a.clock())
 	}
-	if _, err := ask[*accountpb.Credentials](ctx, a, id, &accountpb.RecordFailedLogIn{}); err != nil {
+	if _, err := ask[*accountpb.Credentials](ctx, a, id, &accountpb.RecordFailedLogIn{AttemptId: attemptID()}); err != nil {
 		return "", nil, err
 	}
 	a.evenOut(ctx, came)
 	return "", refusal(commonpb.Reason_REASON_BAD_CREDENTIALS, "the e-mail address or the password is not right"), nil
+}
+
+// attemptID names one failed log-in, so that it is counted once however often
+// the command that says so is sent.
+func attemptID() []byte {
+	id := make([]byte, account.AttemptIDBytes)
+	rand.Read(id) //nolint:errcheck // it never fails
+	return id
 }
 
 // open asks for what gives the user a session with the refresh token, and adds

@@ -55,7 +55,7 @@ func (a *actors) Call(_ context.Context, to entity.Address, cmd proto.Message) (
 	if a.reply != nil {
 		return a.reply, nil
 	}
-	if _, failed := cmd.(*accountpb.RecordFailedLogIn); a.repeat && !failed {
+	if a.repeat {
 		a.decide(to.ID, cmd)
 	}
 	return a.decide(to.ID, cmd), nil

@@ -453,9 +453,11 @@ func (x *StartSession) GetPasswordHash() string {
 	return ""
 }
 
-// RecordFailedLogIn is answered with Credentials that carry locked_until_ms only.
+// RecordFailedLogIn is answered with Credentials that carry locked_until_ms only. Idempotent by attempt_id.
 type RecordFailedLogIn struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 16 random bytes, the attempt's own: the same again is the same failure. None: from before attempts had names.
+	AttemptId     []byte `protobuf:"bytes,1,opt,name=attempt_id,json=attemptId,proto3" json:"attempt_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -488,6 +490,13 @@ func (x *RecordFailedLogIn) ProtoReflect() protoreflect.Message {
 // Deprecated: Use RecordFailedLogIn.ProtoReflect.Descriptor instead.
 func (*RecordFailedLogIn) Descriptor() ([]byte, []int) {
 	return file_stampede_account_v1_account_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *RecordFailedLogIn) GetAttemptId() []byte {
+	if x != nil {
+		return x.AttemptId
+	}
+	return nil
 }
 
 // Rotate exchanges a refresh token that the gateway has found to be one it made itself (it carries a MAC). Such a token that is not its family's newest has been used
@@ -1364,7 +1373,8 @@ func (x *FamilyRevoked) GetFamilyId() string {
 type LogInFailed struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Set when this failure locks the account.
-	LockedUntilMs int64 `protobuf:"varint,1,opt,name=locked_until_ms,json=lockedUntilMs,proto3" json:"locked_until_ms,omitempty"`
+	LockedUntilMs int64  `protobuf:"varint,1,opt,name=locked_until_ms,json=lockedUntilMs,proto3" json:"locked_until_ms,omitempty"`
+	AttemptId     []byte `protobuf:"bytes,2,opt,name=attempt_id,json=attemptId,proto3" json:"attempt_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1404,6 +1414,13 @@ func (x *LogInFailed) GetLockedUntilMs() int64 {
 		return x.LockedUntilMs
 	}
 	return 0
+}
+
+func (x *LogInFailed) GetAttemptId() []byte {
+	if x != nil {
+		return x.AttemptId
+	}
+	return nil
 }
 
 type ProfileUpdated struct {
@@ -1595,9 +1612,11 @@ type State struct {
 	// The version at which an operator was made one, or made one again; 0: no operator, or one from before this was kept.
 	OperatorVersion int64 `protobuf:"varint,7,opt,name=operator_version,json=operatorVersion,proto3" json:"operator_version,omitempty"`
 	// The roster counts them as of that version.
-	Counted       bool `protobuf:"varint,8,opt,name=counted,proto3" json:"counted,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Counted bool `protobuf:"varint,8,opt,name=counted,proto3" json:"counted,omitempty"`
+	// The attempts that failed last, the newest last.
+	FailedAttempts [][]byte `protobuf:"bytes,9,rep,name=failed_attempts,json=failedAttempts,proto3" json:"failed_attempts,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *State) Reset() {
@@ -1684,6 +1703,13 @@ func (x *State) GetCounted() bool {
 		return x.Counted
 	}
 	return false
+}
+
+func (x *State) GetFailedAttempts() [][]byte {
+	if x != nil {
+		return x.FailedAttempts
+	}
+	return nil
 }
 
 type SessionState struct {
@@ -1785,8 +1811,10 @@ const file_stampede_account_v1_account_proto_rawDesc = "" +
 	"\x0flocked_until_ms\x18\x03 \x01(\x03R\rlockedUntilMs\"k\n" +
 	"\fStartSession\x126\n" +
 	"\asession\x18\x01 \x01(\v2\x1c.stampede.account.v1.SessionR\asession\x12#\n" +
-	"\rpassword_hash\x18\x02 \x01(\tR\fpasswordHash\"\x13\n" +
-	"\x11RecordFailedLogIn\"\x8d\x01\n" +
+	"\rpassword_hash\x18\x02 \x01(\tR\fpasswordHash\"2\n" +
+	"\x11RecordFailedLogIn\x12\x1d\n" +
+	"\n" +
+	"attempt_id\x18\x01 \x01(\fR\tattemptId\"\x8d\x01\n" +
 	"\x06Rotate\x12\x1b\n" +
 	"\tfamily_id\x18\x01 \x01(\tR\bfamilyId\x12%\n" +
 	"\x0epresented_hash\x18\x02 \x01(\fR\rpresentedHash\x12\x1b\n" +
@@ -1850,9 +1878,11 @@ const file_stampede_account_v1_account_proto_rawDesc = "" +
 	"everywhere\x18\x02 \x01(\bR\n" +
 	"everywhere\",\n" +
 	"\rFamilyRevoked\x12\x1b\n" +
-	"\tfamily_id\x18\x01 \x01(\tR\bfamilyId\"5\n" +
+	"\tfamily_id\x18\x01 \x01(\tR\bfamilyId\"T\n" +
 	"\vLogInFailed\x12&\n" +
-	"\x0flocked_until_ms\x18\x01 \x01(\x03R\rlockedUntilMs\"$\n" +
+	"\x0flocked_until_ms\x18\x01 \x01(\x03R\rlockedUntilMs\x12\x1d\n" +
+	"\n" +
+	"attempt_id\x18\x02 \x01(\fR\tattemptId\"$\n" +
 	"\x0eProfileUpdated\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"6\n" +
 	"\x0fPasswordChanged\x12#\n" +
@@ -1860,7 +1890,7 @@ const file_stampede_account_v1_account_proto_rawDesc = "" +
 	"\fRolesChanged\x12/\n" +
 	"\x05roles\x18\x01 \x03(\x0e2\x19.stampede.account.v1.RoleR\x05roles\x12\x19\n" +
 	"\bactor_id\x18\x02 \x01(\tR\aactorId\"\x11\n" +
-	"\x0fOperatorCounted\"\xd6\x02\n" +
+	"\x0fOperatorCounted\"\xff\x02\n" +
 	"\x05State\x12-\n" +
 	"\x04user\x18\x01 \x01(\v2\x19.stampede.account.v1.UserR\x04user\x12#\n" +
 	"\rpassword_hash\x18\x02 \x01(\tR\fpasswordHash\x12=\n" +
@@ -1869,7 +1899,8 @@ const file_stampede_account_v1_account_proto_rawDesc = "" +
 	"\x0flocked_until_ms\x18\x05 \x01(\x03R\rlockedUntilMs\x12'\n" +
 	"\x0fchanged_version\x18\x06 \x01(\x03R\x0echangedVersion\x12)\n" +
 	"\x10operator_version\x18\a \x01(\x03R\x0foperatorVersion\x12\x18\n" +
-	"\acounted\x18\b \x01(\bR\acounted\"\x8f\x01\n" +
+	"\acounted\x18\b \x01(\bR\acounted\x12'\n" +
+	"\x0ffailed_attempts\x18\t \x03(\fR\x0efailedAttempts\"\x8f\x01\n" +
 	"\fSessionState\x12\x1b\n" +
 	"\tfamily_id\x18\x01 \x01(\tR\bfamilyId\x12\x1d\n" +
 	"\n" +

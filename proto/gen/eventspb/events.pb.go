@@ -1213,6 +1213,59 @@ func (x *PaymentActionRequired) GetProvider() string {
 	return ""
 }
 
+// PaymentUnanswered: the payment provider does not answer. The order asks on; whoever pays is told to come again.
+type PaymentUnanswered struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	OrderId       string                 `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	Attempt       int64                  `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PaymentUnanswered) Reset() {
+	*x = PaymentUnanswered{}
+	mi := &file_stampede_events_v1_events_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PaymentUnanswered) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PaymentUnanswered) ProtoMessage() {}
+
+func (x *PaymentUnanswered) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_events_v1_events_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PaymentUnanswered.ProtoReflect.Descriptor instead.
+func (*PaymentUnanswered) Descriptor() ([]byte, []int) {
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *PaymentUnanswered) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+func (x *PaymentUnanswered) GetAttempt() int64 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
 type PaymentCaptured struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	OrderId       string                 `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
@@ -1223,7 +1276,7 @@ type PaymentCaptured struct {
 
 func (x *PaymentCaptured) Reset() {
 	*x = PaymentCaptured{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[19]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1235,7 +1288,7 @@ func (x *PaymentCaptured) String() string {
 func (*PaymentCaptured) ProtoMessage() {}
 
 func (x *PaymentCaptured) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[19]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1248,7 +1301,7 @@ func (x *PaymentCaptured) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PaymentCaptured.ProtoReflect.Descriptor instead.
 func (*PaymentCaptured) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{19}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *PaymentCaptured) GetOrderId() string {
@@ -1274,7 +1327,7 @@ type PaymentVoided struct {
 
 func (x *PaymentVoided) Reset() {
 	*x = PaymentVoided{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[20]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1286,7 +1339,7 @@ func (x *PaymentVoided) String() string {
 func (*PaymentVoided) ProtoMessage() {}
 
 func (x *PaymentVoided) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[20]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1299,7 +1352,7 @@ func (x *PaymentVoided) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PaymentVoided.ProtoReflect.Descriptor instead.
 func (*PaymentVoided) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{20}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *PaymentVoided) GetOrderId() string {
@@ -1319,7 +1372,7 @@ type OrderHoldsReleased struct {
 
 func (x *OrderHoldsReleased) Reset() {
 	*x = OrderHoldsReleased{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[21]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1331,7 +1384,7 @@ func (x *OrderHoldsReleased) String() string {
 func (*OrderHoldsReleased) ProtoMessage() {}
 
 func (x *OrderHoldsReleased) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[21]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1344,7 +1397,7 @@ func (x *OrderHoldsReleased) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OrderHoldsReleased.ProtoReflect.Descriptor instead.
 func (*OrderHoldsReleased) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{21}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *OrderHoldsReleased) GetOrderId() string {
@@ -1370,7 +1423,7 @@ type SkuConfigured struct {
 
 func (x *SkuConfigured) Reset() {
 	*x = SkuConfigured{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[22]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1382,7 +1435,7 @@ func (x *SkuConfigured) String() string {
 func (*SkuConfigured) ProtoMessage() {}
 
 func (x *SkuConfigured) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[22]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1395,7 +1448,7 @@ func (x *SkuConfigured) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SkuConfigured.ProtoReflect.Descriptor instead.
 func (*SkuConfigured) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{22}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SkuConfigured) GetSku() string {
@@ -1453,7 +1506,7 @@ type StockAdjusted struct {
 
 func (x *StockAdjusted) Reset() {
 	*x = StockAdjusted{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[23]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1465,7 +1518,7 @@ func (x *StockAdjusted) String() string {
 func (*StockAdjusted) ProtoMessage() {}
 
 func (x *StockAdjusted) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[23]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1478,7 +1531,7 @@ func (x *StockAdjusted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StockAdjusted.ProtoReflect.Descriptor instead.
 func (*StockAdjusted) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{23}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *StockAdjusted) GetSku() string {
@@ -1523,7 +1576,7 @@ type StockReserved struct {
 
 func (x *StockReserved) Reset() {
 	*x = StockReserved{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[24]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1535,7 +1588,7 @@ func (x *StockReserved) String() string {
 func (*StockReserved) ProtoMessage() {}
 
 func (x *StockReserved) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[24]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1548,7 +1601,7 @@ func (x *StockReserved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StockReserved.ProtoReflect.Descriptor instead.
 func (*StockReserved) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{24}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *StockReserved) GetSku() string {
@@ -1608,7 +1661,7 @@ type ReservationReleased struct {
 
 func (x *ReservationReleased) Reset() {
 	*x = ReservationReleased{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[25]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1620,7 +1673,7 @@ func (x *ReservationReleased) String() string {
 func (*ReservationReleased) ProtoMessage() {}
 
 func (x *ReservationReleased) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[25]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1633,7 +1686,7 @@ func (x *ReservationReleased) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReservationReleased.ProtoReflect.Descriptor instead.
 func (*ReservationReleased) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{25}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ReservationReleased) GetSku() string {
@@ -1683,7 +1736,7 @@ type ReservationExpired struct {
 
 func (x *ReservationExpired) Reset() {
 	*x = ReservationExpired{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[26]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1695,7 +1748,7 @@ func (x *ReservationExpired) String() string {
 func (*ReservationExpired) ProtoMessage() {}
 
 func (x *ReservationExpired) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[26]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1708,7 +1761,7 @@ func (x *ReservationExpired) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReservationExpired.ProtoReflect.Descriptor instead.
 func (*ReservationExpired) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{26}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ReservationExpired) GetSku() string {
@@ -1753,7 +1806,7 @@ type ReservationConfirmed struct {
 
 func (x *ReservationConfirmed) Reset() {
 	*x = ReservationConfirmed{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[27]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1765,7 +1818,7 @@ func (x *ReservationConfirmed) String() string {
 func (*ReservationConfirmed) ProtoMessage() {}
 
 func (x *ReservationConfirmed) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[27]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1778,7 +1831,7 @@ func (x *ReservationConfirmed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReservationConfirmed.ProtoReflect.Descriptor instead.
 func (*ReservationConfirmed) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{27}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ReservationConfirmed) GetSku() string {
@@ -1829,7 +1882,7 @@ type ReservationFulfilled struct {
 
 func (x *ReservationFulfilled) Reset() {
 	*x = ReservationFulfilled{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[28]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1841,7 +1894,7 @@ func (x *ReservationFulfilled) String() string {
 func (*ReservationFulfilled) ProtoMessage() {}
 
 func (x *ReservationFulfilled) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[28]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1854,7 +1907,7 @@ func (x *ReservationFulfilled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReservationFulfilled.ProtoReflect.Descriptor instead.
 func (*ReservationFulfilled) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{28}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ReservationFulfilled) GetSku() string {
@@ -1900,7 +1953,7 @@ type ReservationReturned struct {
 
 func (x *ReservationReturned) Reset() {
 	*x = ReservationReturned{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[29]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1912,7 +1965,7 @@ func (x *ReservationReturned) String() string {
 func (*ReservationReturned) ProtoMessage() {}
 
 func (x *ReservationReturned) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[29]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1925,7 +1978,7 @@ func (x *ReservationReturned) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReservationReturned.ProtoReflect.Descriptor instead.
 func (*ReservationReturned) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{29}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ReservationReturned) GetSku() string {
@@ -1982,7 +2035,7 @@ type StockShortfall struct {
 
 func (x *StockShortfall) Reset() {
 	*x = StockShortfall{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[30]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1994,7 +2047,7 @@ func (x *StockShortfall) String() string {
 func (*StockShortfall) ProtoMessage() {}
 
 func (x *StockShortfall) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[30]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2007,7 +2060,7 @@ func (x *StockShortfall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StockShortfall.ProtoReflect.Descriptor instead.
 func (*StockShortfall) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{30}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *StockShortfall) GetSku() string {
@@ -2048,7 +2101,7 @@ type StockDepleted struct {
 
 func (x *StockDepleted) Reset() {
 	*x = StockDepleted{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[31]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2060,7 +2113,7 @@ func (x *StockDepleted) String() string {
 func (*StockDepleted) ProtoMessage() {}
 
 func (x *StockDepleted) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[31]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2073,7 +2126,7 @@ func (x *StockDepleted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StockDepleted.ProtoReflect.Descriptor instead.
 func (*StockDepleted) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{31}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *StockDepleted) GetSku() string {
@@ -2100,7 +2153,7 @@ type StockReplenished struct {
 
 func (x *StockReplenished) Reset() {
 	*x = StockReplenished{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[32]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2112,7 +2165,7 @@ func (x *StockReplenished) String() string {
 func (*StockReplenished) ProtoMessage() {}
 
 func (x *StockReplenished) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[32]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2125,7 +2178,7 @@ func (x *StockReplenished) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StockReplenished.ProtoReflect.Descriptor instead.
 func (*StockReplenished) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{32}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *StockReplenished) GetSku() string {
@@ -2155,7 +2208,7 @@ type ProductVariant struct {
 
 func (x *ProductVariant) Reset() {
 	*x = ProductVariant{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[33]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2167,7 +2220,7 @@ func (x *ProductVariant) String() string {
 func (*ProductVariant) ProtoMessage() {}
 
 func (x *ProductVariant) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[33]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2180,7 +2233,7 @@ func (x *ProductVariant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProductVariant.ProtoReflect.Descriptor instead.
 func (*ProductVariant) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{33}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ProductVariant) GetSku() string {
@@ -2217,7 +2270,7 @@ type ProductCreated struct {
 
 func (x *ProductCreated) Reset() {
 	*x = ProductCreated{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[34]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2229,7 +2282,7 @@ func (x *ProductCreated) String() string {
 func (*ProductCreated) ProtoMessage() {}
 
 func (x *ProductCreated) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[34]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2242,7 +2295,7 @@ func (x *ProductCreated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProductCreated.ProtoReflect.Descriptor instead.
 func (*ProductCreated) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{34}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ProductCreated) GetProductId() string {
@@ -2294,7 +2347,7 @@ type ProductUpdated struct {
 
 func (x *ProductUpdated) Reset() {
 	*x = ProductUpdated{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[35]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2306,7 +2359,7 @@ func (x *ProductUpdated) String() string {
 func (*ProductUpdated) ProtoMessage() {}
 
 func (x *ProductUpdated) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[35]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2319,7 +2372,7 @@ func (x *ProductUpdated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProductUpdated.ProtoReflect.Descriptor instead.
 func (*ProductUpdated) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{35}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ProductUpdated) GetProductId() string {
@@ -2368,7 +2421,7 @@ type ProductSkusConfigured struct {
 
 func (x *ProductSkusConfigured) Reset() {
 	*x = ProductSkusConfigured{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[36]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2380,7 +2433,7 @@ func (x *ProductSkusConfigured) String() string {
 func (*ProductSkusConfigured) ProtoMessage() {}
 
 func (x *ProductSkusConfigured) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[36]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2393,7 +2446,7 @@ func (x *ProductSkusConfigured) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProductSkusConfigured.ProtoReflect.Descriptor instead.
 func (*ProductSkusConfigured) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{36}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ProductSkusConfigured) GetProductId() string {
@@ -2421,7 +2474,7 @@ type UserRegistered struct {
 
 func (x *UserRegistered) Reset() {
 	*x = UserRegistered{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[37]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2433,7 +2486,7 @@ func (x *UserRegistered) String() string {
 func (*UserRegistered) ProtoMessage() {}
 
 func (x *UserRegistered) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[37]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2446,7 +2499,7 @@ func (x *UserRegistered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserRegistered.ProtoReflect.Descriptor instead.
 func (*UserRegistered) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{37}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *UserRegistered) GetUserId() string {
@@ -2472,7 +2525,7 @@ type ProfileUpdated struct {
 
 func (x *ProfileUpdated) Reset() {
 	*x = ProfileUpdated{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[38]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2484,7 +2537,7 @@ func (x *ProfileUpdated) String() string {
 func (*ProfileUpdated) ProtoMessage() {}
 
 func (x *ProfileUpdated) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[38]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2497,7 +2550,7 @@ func (x *ProfileUpdated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProfileUpdated.ProtoReflect.Descriptor instead.
 func (*ProfileUpdated) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{38}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ProfileUpdated) GetUserId() string {
@@ -2517,7 +2570,7 @@ type RolesChanged struct {
 
 func (x *RolesChanged) Reset() {
 	*x = RolesChanged{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[39]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2529,7 +2582,7 @@ func (x *RolesChanged) String() string {
 func (*RolesChanged) ProtoMessage() {}
 
 func (x *RolesChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[39]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2542,7 +2595,7 @@ func (x *RolesChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RolesChanged.ProtoReflect.Descriptor instead.
 func (*RolesChanged) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{39}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *RolesChanged) GetUserId() string {
@@ -2579,7 +2632,7 @@ type SkuSaleConfigured struct {
 
 func (x *SkuSaleConfigured) Reset() {
 	*x = SkuSaleConfigured{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[40]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2591,7 +2644,7 @@ func (x *SkuSaleConfigured) String() string {
 func (*SkuSaleConfigured) ProtoMessage() {}
 
 func (x *SkuSaleConfigured) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[40]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2604,7 +2657,7 @@ func (x *SkuSaleConfigured) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SkuSaleConfigured.ProtoReflect.Descriptor instead.
 func (*SkuSaleConfigured) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{40}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *SkuSaleConfigured) GetSku() string {
@@ -2689,7 +2742,7 @@ type SkuSaleClosed struct {
 
 func (x *SkuSaleClosed) Reset() {
 	*x = SkuSaleClosed{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[41]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2701,7 +2754,7 @@ func (x *SkuSaleClosed) String() string {
 func (*SkuSaleClosed) ProtoMessage() {}
 
 func (x *SkuSaleClosed) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[41]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2714,7 +2767,7 @@ func (x *SkuSaleClosed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SkuSaleClosed.ProtoReflect.Descriptor instead.
 func (*SkuSaleClosed) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{41}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *SkuSaleClosed) GetSku() string {
@@ -2751,7 +2804,7 @@ type SkuSaleReported struct {
 
 func (x *SkuSaleReported) Reset() {
 	*x = SkuSaleReported{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[42]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2763,7 +2816,7 @@ func (x *SkuSaleReported) String() string {
 func (*SkuSaleReported) ProtoMessage() {}
 
 func (x *SkuSaleReported) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[42]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2776,7 +2829,7 @@ func (x *SkuSaleReported) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SkuSaleReported.ProtoReflect.Descriptor instead.
 func (*SkuSaleReported) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{42}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *SkuSaleReported) GetSku() string {
@@ -2819,7 +2872,7 @@ type ReservationReturnSettled struct {
 
 func (x *ReservationReturnSettled) Reset() {
 	*x = ReservationReturnSettled{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[43]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2831,7 +2884,7 @@ func (x *ReservationReturnSettled) String() string {
 func (*ReservationReturnSettled) ProtoMessage() {}
 
 func (x *ReservationReturnSettled) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[43]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2844,7 +2897,7 @@ func (x *ReservationReturnSettled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReservationReturnSettled.ProtoReflect.Descriptor instead.
 func (*ReservationReturnSettled) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{43}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ReservationReturnSettled) GetSku() string {
@@ -2880,7 +2933,7 @@ type SaleItem struct {
 
 func (x *SaleItem) Reset() {
 	*x = SaleItem{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[44]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2892,7 +2945,7 @@ func (x *SaleItem) String() string {
 func (*SaleItem) ProtoMessage() {}
 
 func (x *SaleItem) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[44]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2905,7 +2958,7 @@ func (x *SaleItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaleItem.ProtoReflect.Descriptor instead.
 func (*SaleItem) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{44}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *SaleItem) GetSku() string {
@@ -2940,7 +2993,7 @@ type SaleDrafted struct {
 
 func (x *SaleDrafted) Reset() {
 	*x = SaleDrafted{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[45]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2952,7 +3005,7 @@ func (x *SaleDrafted) String() string {
 func (*SaleDrafted) ProtoMessage() {}
 
 func (x *SaleDrafted) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[45]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2965,7 +3018,7 @@ func (x *SaleDrafted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaleDrafted.ProtoReflect.Descriptor instead.
 func (*SaleDrafted) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{45}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *SaleDrafted) GetSaleId() string {
@@ -3001,7 +3054,7 @@ type SaleScheduled struct {
 
 func (x *SaleScheduled) Reset() {
 	*x = SaleScheduled{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[46]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3013,7 +3066,7 @@ func (x *SaleScheduled) String() string {
 func (*SaleScheduled) ProtoMessage() {}
 
 func (x *SaleScheduled) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[46]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3026,7 +3079,7 @@ func (x *SaleScheduled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaleScheduled.ProtoReflect.Descriptor instead.
 func (*SaleScheduled) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{46}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *SaleScheduled) GetSaleId() string {
@@ -3097,7 +3150,7 @@ type SaleRejected struct {
 
 func (x *SaleRejected) Reset() {
 	*x = SaleRejected{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[47]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3109,7 +3162,7 @@ func (x *SaleRejected) String() string {
 func (*SaleRejected) ProtoMessage() {}
 
 func (x *SaleRejected) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[47]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3122,7 +3175,7 @@ func (x *SaleRejected) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaleRejected.ProtoReflect.Descriptor instead.
 func (*SaleRejected) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{47}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *SaleRejected) GetSaleId() string {
@@ -3159,7 +3212,7 @@ type SaleOpened struct {
 
 func (x *SaleOpened) Reset() {
 	*x = SaleOpened{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[48]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3171,7 +3224,7 @@ func (x *SaleOpened) String() string {
 func (*SaleOpened) ProtoMessage() {}
 
 func (x *SaleOpened) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[48]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3184,7 +3237,7 @@ func (x *SaleOpened) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaleOpened.ProtoReflect.Descriptor instead.
 func (*SaleOpened) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{48}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *SaleOpened) GetSaleId() string {
@@ -3217,7 +3270,7 @@ type SalePaused struct {
 
 func (x *SalePaused) Reset() {
 	*x = SalePaused{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[49]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3229,7 +3282,7 @@ func (x *SalePaused) String() string {
 func (*SalePaused) ProtoMessage() {}
 
 func (x *SalePaused) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[49]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3242,7 +3295,7 @@ func (x *SalePaused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SalePaused.ProtoReflect.Descriptor instead.
 func (*SalePaused) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{49}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *SalePaused) GetSaleId() string {
@@ -3261,7 +3314,7 @@ type SaleResumed struct {
 
 func (x *SaleResumed) Reset() {
 	*x = SaleResumed{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[50]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3273,7 +3326,7 @@ func (x *SaleResumed) String() string {
 func (*SaleResumed) ProtoMessage() {}
 
 func (x *SaleResumed) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[50]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3286,7 +3339,7 @@ func (x *SaleResumed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaleResumed.ProtoReflect.Descriptor instead.
 func (*SaleResumed) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{50}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *SaleResumed) GetSaleId() string {
@@ -3307,7 +3360,7 @@ type SaleRescheduled struct {
 
 func (x *SaleRescheduled) Reset() {
 	*x = SaleRescheduled{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[51]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3319,7 +3372,7 @@ func (x *SaleRescheduled) String() string {
 func (*SaleRescheduled) ProtoMessage() {}
 
 func (x *SaleRescheduled) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[51]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3332,7 +3385,7 @@ func (x *SaleRescheduled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaleRescheduled.ProtoReflect.Descriptor instead.
 func (*SaleRescheduled) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{51}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *SaleRescheduled) GetSaleId() string {
@@ -3366,7 +3419,7 @@ type SaleAdmissionChanged struct {
 
 func (x *SaleAdmissionChanged) Reset() {
 	*x = SaleAdmissionChanged{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[52]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3378,7 +3431,7 @@ func (x *SaleAdmissionChanged) String() string {
 func (*SaleAdmissionChanged) ProtoMessage() {}
 
 func (x *SaleAdmissionChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[52]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3391,7 +3444,7 @@ func (x *SaleAdmissionChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaleAdmissionChanged.ProtoReflect.Descriptor instead.
 func (*SaleAdmissionChanged) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{52}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *SaleAdmissionChanged) GetSaleId() string {
@@ -3417,7 +3470,7 @@ type SaleSoldOut struct {
 
 func (x *SaleSoldOut) Reset() {
 	*x = SaleSoldOut{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[53]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3429,7 +3482,7 @@ func (x *SaleSoldOut) String() string {
 func (*SaleSoldOut) ProtoMessage() {}
 
 func (x *SaleSoldOut) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[53]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3442,7 +3495,7 @@ func (x *SaleSoldOut) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaleSoldOut.ProtoReflect.Descriptor instead.
 func (*SaleSoldOut) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{53}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *SaleSoldOut) GetSaleId() string {
@@ -3462,7 +3515,7 @@ type SaleRestocked struct {
 
 func (x *SaleRestocked) Reset() {
 	*x = SaleRestocked{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[54]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3474,7 +3527,7 @@ func (x *SaleRestocked) String() string {
 func (*SaleRestocked) ProtoMessage() {}
 
 func (x *SaleRestocked) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[54]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3487,7 +3540,7 @@ func (x *SaleRestocked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaleRestocked.ProtoReflect.Descriptor instead.
 func (*SaleRestocked) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{54}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *SaleRestocked) GetSaleId() string {
@@ -3509,7 +3562,7 @@ type SaleItemReported struct {
 
 func (x *SaleItemReported) Reset() {
 	*x = SaleItemReported{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[55]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3521,7 +3574,7 @@ func (x *SaleItemReported) String() string {
 func (*SaleItemReported) ProtoMessage() {}
 
 func (x *SaleItemReported) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[55]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3534,7 +3587,7 @@ func (x *SaleItemReported) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaleItemReported.ProtoReflect.Descriptor instead.
 func (*SaleItemReported) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{55}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *SaleItemReported) GetSaleId() string {
@@ -3569,7 +3622,7 @@ type SaleSkusConfigured struct {
 
 func (x *SaleSkusConfigured) Reset() {
 	*x = SaleSkusConfigured{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[56]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3581,7 +3634,7 @@ func (x *SaleSkusConfigured) String() string {
 func (*SaleSkusConfigured) ProtoMessage() {}
 
 func (x *SaleSkusConfigured) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[56]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3594,7 +3647,7 @@ func (x *SaleSkusConfigured) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaleSkusConfigured.ProtoReflect.Descriptor instead.
 func (*SaleSkusConfigured) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{56}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *SaleSkusConfigured) GetSaleId() string {
@@ -3623,7 +3676,7 @@ type SaleJoined struct {
 
 func (x *SaleJoined) Reset() {
 	*x = SaleJoined{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[57]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3635,7 +3688,7 @@ func (x *SaleJoined) String() string {
 func (*SaleJoined) ProtoMessage() {}
 
 func (x *SaleJoined) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[57]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3648,7 +3701,7 @@ func (x *SaleJoined) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaleJoined.ProtoReflect.Descriptor instead.
 func (*SaleJoined) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{57}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *SaleJoined) GetSaleId() string {
@@ -3681,7 +3734,7 @@ type SaleEnded struct {
 
 func (x *SaleEnded) Reset() {
 	*x = SaleEnded{}
-	mi := &file_stampede_events_v1_events_proto_msgTypes[58]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3693,7 +3746,7 @@ func (x *SaleEnded) String() string {
 func (*SaleEnded) ProtoMessage() {}
 
 func (x *SaleEnded) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_events_v1_events_proto_msgTypes[58]
+	mi := &file_stampede_events_v1_events_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3706,7 +3759,7 @@ func (x *SaleEnded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaleEnded.ProtoReflect.Descriptor instead.
 func (*SaleEnded) Descriptor() ([]byte, []int) {
-	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{58}
+	return file_stampede_events_v1_events_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *SaleEnded) GetSaleId() string {
@@ -3809,7 +3862,10 @@ const file_stampede_events_v1_events_proto_rawDesc = "" +
 	"\x15PaymentActionRequired\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\x03R\aattempt\x12\x1a\n" +
-	"\bprovider\x18\x03 \x01(\tR\bprovider\"_\n" +
+	"\bprovider\x18\x03 \x01(\tR\bprovider\"H\n" +
+	"\x11PaymentUnanswered\x12\x19\n" +
+	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x18\n" +
+	"\aattempt\x18\x02 \x01(\x03R\aattempt\"_\n" +
 	"\x0fPaymentCaptured\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x121\n" +
 	"\x06amount\x18\x02 \x01(\v2\x19.stampede.events.v1.MoneyR\x06amount\"*\n" +
@@ -4021,7 +4077,7 @@ func file_stampede_events_v1_events_proto_rawDescGZIP() []byte {
 	return file_stampede_events_v1_events_proto_rawDescData
 }
 
-var file_stampede_events_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 59)
+var file_stampede_events_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 60)
 var file_stampede_events_v1_events_proto_goTypes = []any{
 	(*Money)(nil),                    // 0: stampede.events.v1.Money
 	(*OrderLine)(nil),                // 1: stampede.events.v1.OrderLine
@@ -4042,46 +4098,47 @@ var file_stampede_events_v1_events_proto_goTypes = []any{
 	(*OrderUnitsMoved)(nil),          // 16: stampede.events.v1.OrderUnitsMoved
 	(*OrderReturnSettled)(nil),       // 17: stampede.events.v1.OrderReturnSettled
 	(*PaymentActionRequired)(nil),    // 18: stampede.events.v1.PaymentActionRequired
-	(*PaymentCaptured)(nil),          // 19: stampede.events.v1.PaymentCaptured
-	(*PaymentVoided)(nil),            // 20: stampede.events.v1.PaymentVoided
-	(*OrderHoldsReleased)(nil),       // 21: stampede.events.v1.OrderHoldsReleased
-	(*SkuConfigured)(nil),            // 22: stampede.events.v1.SkuConfigured
-	(*StockAdjusted)(nil),            // 23: stampede.events.v1.StockAdjusted
-	(*StockReserved)(nil),            // 24: stampede.events.v1.StockReserved
-	(*ReservationReleased)(nil),      // 25: stampede.events.v1.ReservationReleased
-	(*ReservationExpired)(nil),       // 26: stampede.events.v1.ReservationExpired
-	(*ReservationConfirmed)(nil),     // 27: stampede.events.v1.ReservationConfirmed
-	(*ReservationFulfilled)(nil),     // 28: stampede.events.v1.ReservationFulfilled
-	(*ReservationReturned)(nil),      // 29: stampede.events.v1.ReservationReturned
-	(*StockShortfall)(nil),           // 30: stampede.events.v1.StockShortfall
-	(*StockDepleted)(nil),            // 31: stampede.events.v1.StockDepleted
-	(*StockReplenished)(nil),         // 32: stampede.events.v1.StockReplenished
-	(*ProductVariant)(nil),           // 33: stampede.events.v1.ProductVariant
-	(*ProductCreated)(nil),           // 34: stampede.events.v1.ProductCreated
-	(*ProductUpdated)(nil),           // 35: stampede.events.v1.ProductUpdated
-	(*ProductSkusConfigured)(nil),    // 36: stampede.events.v1.ProductSkusConfigured
-	(*UserRegistered)(nil),           // 37: stampede.events.v1.UserRegistered
-	(*ProfileUpdated)(nil),           // 38: stampede.events.v1.ProfileUpdated
-	(*RolesChanged)(nil),             // 39: stampede.events.v1.RolesChanged
-	(*SkuSaleConfigured)(nil),        // 40: stampede.events.v1.SkuSaleConfigured
-	(*SkuSaleClosed)(nil),            // 41: stampede.events.v1.SkuSaleClosed
-	(*SkuSaleReported)(nil),          // 42: stampede.events.v1.SkuSaleReported
-	(*ReservationReturnSettled)(nil), // 43: stampede.events.v1.ReservationReturnSettled
-	(*SaleItem)(nil),                 // 44: stampede.events.v1.SaleItem
-	(*SaleDrafted)(nil),              // 45: stampede.events.v1.SaleDrafted
-	(*SaleScheduled)(nil),            // 46: stampede.events.v1.SaleScheduled
-	(*SaleRejected)(nil),             // 47: stampede.events.v1.SaleRejected
-	(*SaleOpened)(nil),               // 48: stampede.events.v1.SaleOpened
-	(*SalePaused)(nil),               // 49: stampede.events.v1.SalePaused
-	(*SaleResumed)(nil),              // 50: stampede.events.v1.SaleResumed
-	(*SaleRescheduled)(nil),          // 51: stampede.events.v1.SaleRescheduled
-	(*SaleAdmissionChanged)(nil),     // 52: stampede.events.v1.SaleAdmissionChanged
-	(*SaleSoldOut)(nil),              // 53: stampede.events.v1.SaleSoldOut
-	(*SaleRestocked)(nil),            // 54: stampede.events.v1.SaleRestocked
-	(*SaleItemReported)(nil),         // 55: stampede.events.v1.SaleItemReported
-	(*SaleSkusConfigured)(nil),       // 56: stampede.events.v1.SaleSkusConfigured
-	(*SaleJoined)(nil),               // 57: stampede.events.v1.SaleJoined
-	(*SaleEnded)(nil),                // 58: stampede.events.v1.SaleEnded
+	(*PaymentUnanswered)(nil),        // 19: stampede.events.v1.PaymentUnanswered
+	(*PaymentCaptured)(nil),          // 20: stampede.events.v1.PaymentCaptured
+	(*PaymentVoided)(nil),            // 21: stampede.events.v1.PaymentVoided
+	(*OrderHoldsReleased)(nil),       // 22: stampede.events.v1.OrderHoldsReleased
+	(*SkuConfigured)(nil),            // 23: stampede.events.v1.SkuConfigured
+	(*StockAdjusted)(nil),            // 24: stampede.events.v1.StockAdjusted
+	(*StockReserved)(nil),            // 25: stampede.events.v1.StockReserved
+	(*ReservationReleased)(nil),      // 26: stampede.events.v1.ReservationReleased
+	(*ReservationExpired)(nil),       // 27: stampede.events.v1.ReservationExpired
+	(*ReservationConfirmed)(nil),     // 28: stampede.events.v1.ReservationConfirmed
+	(*ReservationFulfilled)(nil),     // 29: stampede.events.v1.ReservationFulfilled
+	(*ReservationReturned)(nil),      // 30: stampede.events.v1.ReservationReturned
+	(*StockShortfall)(nil),           // 31: stampede.events.v1.StockShortfall
+	(*StockDepleted)(nil),            // 32: stampede.events.v1.StockDepleted
+	(*StockReplenished)(nil),         // 33: stampede.events.v1.StockReplenished
+	(*ProductVariant)(nil),           // 34: stampede.events.v1.ProductVariant
+	(*ProductCreated)(nil),           // 35: stampede.events.v1.ProductCreated
+	(*ProductUpdated)(nil),           // 36: stampede.events.v1.ProductUpdated
+	(*ProductSkusConfigured)(nil),    // 37: stampede.events.v1.ProductSkusConfigured
+	(*UserRegistered)(nil),           // 38: stampede.events.v1.UserRegistered
+	(*ProfileUpdated)(nil),           // 39: stampede.events.v1.ProfileUpdated
+	(*RolesChanged)(nil),             // 40: stampede.events.v1.RolesChanged
+	(*SkuSaleConfigured)(nil),        // 41: stampede.events.v1.SkuSaleConfigured
+	(*SkuSaleClosed)(nil),            // 42: stampede.events.v1.SkuSaleClosed
+	(*SkuSaleReported)(nil),          // 43: stampede.events.v1.SkuSaleReported
+	(*ReservationReturnSettled)(nil), // 44: stampede.events.v1.ReservationReturnSettled
+	(*SaleItem)(nil),                 // 45: stampede.events.v1.SaleItem
+	(*SaleDrafted)(nil),              // 46: stampede.events.v1.SaleDrafted
+	(*SaleScheduled)(nil),            // 47: stampede.events.v1.SaleScheduled
+	(*SaleRejected)(nil),             // 48: stampede.events.v1.SaleRejected
+	(*SaleOpened)(nil),               // 49: stampede.events.v1.SaleOpened
+	(*SalePaused)(nil),               // 50: stampede.events.v1.SalePaused
+	(*SaleResumed)(nil),              // 51: stampede.events.v1.SaleResumed
+	(*SaleRescheduled)(nil),          // 52: stampede.events.v1.SaleRescheduled
+	(*SaleAdmissionChanged)(nil),     // 53: stampede.events.v1.SaleAdmissionChanged
+	(*SaleSoldOut)(nil),              // 54: stampede.events.v1.SaleSoldOut
+	(*SaleRestocked)(nil),            // 55: stampede.events.v1.SaleRestocked
+	(*SaleItemReported)(nil),         // 56: stampede.events.v1.SaleItemReported
+	(*SaleSkusConfigured)(nil),       // 57: stampede.events.v1.SaleSkusConfigured
+	(*SaleJoined)(nil),               // 58: stampede.events.v1.SaleJoined
+	(*SaleEnded)(nil),                // 59: stampede.events.v1.SaleEnded
 }
 var file_stampede_events_v1_events_proto_depIdxs = []int32{
 	0,  // 0: stampede.events.v1.OrderLine.unit_price:type_name -> stampede.events.v1.Money
@@ -4111,15 +4168,15 @@ var file_stampede_events_v1_events_proto_depIdxs = []int32{
 	2,  // 24: stampede.events.v1.StockDepleted.level:type_name -> stampede.events.v1.StockLevel
 	2,  // 25: stampede.events.v1.StockReplenished.level:type_name -> stampede.events.v1.StockLevel
 	0,  // 26: stampede.events.v1.ProductVariant.price:type_name -> stampede.events.v1.Money
-	33, // 27: stampede.events.v1.ProductCreated.variants:type_name -> stampede.events.v1.ProductVariant
-	33, // 28: stampede.events.v1.ProductUpdated.variants:type_name -> stampede.events.v1.ProductVariant
+	34, // 27: stampede.events.v1.ProductCreated.variants:type_name -> stampede.events.v1.ProductVariant
+	34, // 28: stampede.events.v1.ProductUpdated.variants:type_name -> stampede.events.v1.ProductVariant
 	0,  // 29: stampede.events.v1.SkuSaleConfigured.sale_price:type_name -> stampede.events.v1.Money
 	2,  // 30: stampede.events.v1.SkuSaleConfigured.level:type_name -> stampede.events.v1.StockLevel
 	2,  // 31: stampede.events.v1.SkuSaleClosed.level:type_name -> stampede.events.v1.StockLevel
 	2,  // 32: stampede.events.v1.SkuSaleReported.level:type_name -> stampede.events.v1.StockLevel
 	2,  // 33: stampede.events.v1.ReservationReturnSettled.level:type_name -> stampede.events.v1.StockLevel
 	0,  // 34: stampede.events.v1.SaleItem.sale_price:type_name -> stampede.events.v1.Money
-	44, // 35: stampede.events.v1.SaleScheduled.items:type_name -> stampede.events.v1.SaleItem
+	45, // 35: stampede.events.v1.SaleScheduled.items:type_name -> stampede.events.v1.SaleItem
 	36, // [36:36] is the sub-list for method output_type
 	36, // [36:36] is the sub-list for method input_type
 	36, // [36:36] is the sub-list for extension type_name
@@ -4135,17 +4192,17 @@ func file_stampede_events_v1_events_proto_init() {
 	file_stampede_events_v1_events_proto_msgTypes[1].OneofWrappers = []any{}
 	file_stampede_events_v1_events_proto_msgTypes[5].OneofWrappers = []any{}
 	file_stampede_events_v1_events_proto_msgTypes[10].OneofWrappers = []any{}
-	file_stampede_events_v1_events_proto_msgTypes[22].OneofWrappers = []any{}
-	file_stampede_events_v1_events_proto_msgTypes[33].OneofWrappers = []any{}
-	file_stampede_events_v1_events_proto_msgTypes[46].OneofWrappers = []any{}
-	file_stampede_events_v1_events_proto_msgTypes[48].OneofWrappers = []any{}
+	file_stampede_events_v1_events_proto_msgTypes[23].OneofWrappers = []any{}
+	file_stampede_events_v1_events_proto_msgTypes[34].OneofWrappers = []any{}
+	file_stampede_events_v1_events_proto_msgTypes[47].OneofWrappers = []any{}
+	file_stampede_events_v1_events_proto_msgTypes[49].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_stampede_events_v1_events_proto_rawDesc), len(file_stampede_events_v1_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   59,
+			NumMessages:   60,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

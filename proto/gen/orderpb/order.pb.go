@@ -552,6 +552,8 @@ type Payment struct {
 	Refunded      *commonpb.Money        `protobuf:"bytes,30,opt,name=refunded,proto3" json:"refunded,omitempty"`
 	// When the newest attempt was requested.
 	RequestedAtMs int64 `protobuf:"varint,31,opt,name=requested_at_ms,json=requestedAtMs,proto3" json:"requested_at_ms,omitempty"`
+	// The newest attempt is PENDING because the provider does not answer.
+	Unanswered    bool `protobuf:"varint,32,opt,name=unanswered,proto3" json:"unanswered,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -661,6 +663,13 @@ func (x *Payment) GetRequestedAtMs() int64 {
 		return x.RequestedAtMs
 	}
 	return 0
+}
+
+func (x *Payment) GetUnanswered() bool {
+	if x != nil {
+		return x.Unanswered
+	}
+	return false
 }
 
 type Change struct {
@@ -1723,6 +1732,7 @@ type Event struct {
 	//	*Event_RefundRefused
 	//	*Event_UnitsMoved
 	//	*Event_ReturnSettled
+	//	*Event_PaymentUnanswered
 	Event         isEvent_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1943,6 +1953,15 @@ func (x *Event) GetReturnSettled() *ReturnSettled {
 	return nil
 }
 
+func (x *Event) GetPaymentUnanswered() *PaymentUnanswered {
+	if x != nil {
+		if x, ok := x.Event.(*Event_PaymentUnanswered); ok {
+			return x.PaymentUnanswered
+		}
+	}
+	return nil
+}
+
 type isEvent_Event interface {
 	isEvent_Event()
 }
@@ -2023,6 +2042,10 @@ type Event_ReturnSettled struct {
 	ReturnSettled *ReturnSettled `protobuf:"bytes,35,opt,name=return_settled,json=returnSettled,proto3,oneof"`
 }
 
+type Event_PaymentUnanswered struct {
+	PaymentUnanswered *PaymentUnanswered `protobuf:"bytes,36,opt,name=payment_unanswered,json=paymentUnanswered,proto3,oneof"`
+}
+
 func (*Event_Placed) isEvent_Event() {}
 
 func (*Event_Reserved) isEvent_Event() {}
@@ -2060,6 +2083,8 @@ func (*Event_RefundRefused) isEvent_Event() {}
 func (*Event_UnitsMoved) isEvent_Event() {}
 
 func (*Event_ReturnSettled) isEvent_Event() {}
+
+func (*Event_PaymentUnanswered) isEvent_Event() {}
 
 type Placed struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
@@ -2480,6 +2505,51 @@ func (x *PaymentActionRequired) GetNextActionUrl() string {
 	return ""
 }
 
+// PaymentUnanswered: the provider has not answered for some time. It is asked on, and what it says at last decides.
+type PaymentUnanswered struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Attempt       int64                  `protobuf:"varint,1,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PaymentUnanswered) Reset() {
+	*x = PaymentUnanswered{}
+	mi := &file_stampede_order_v1_order_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PaymentUnanswered) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PaymentUnanswered) ProtoMessage() {}
+
+func (x *PaymentUnanswered) ProtoReflect() protoreflect.Message {
+	mi := &file_stampede_order_v1_order_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PaymentUnanswered.ProtoReflect.Descriptor instead.
+func (*PaymentUnanswered) Descriptor() ([]byte, []int) {
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *PaymentUnanswered) GetAttempt() int64 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
 type PaymentAuthorized struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Attempt       int64                  `protobuf:"varint,1,opt,name=attempt,proto3" json:"attempt,omitempty"`
@@ -2492,7 +2562,7 @@ type PaymentAuthorized struct {
 
 func (x *PaymentAuthorized) Reset() {
 	*x = PaymentAuthorized{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[26]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2504,7 +2574,7 @@ func (x *PaymentAuthorized) String() string {
 func (*PaymentAuthorized) ProtoMessage() {}
 
 func (x *PaymentAuthorized) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[26]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2517,7 +2587,7 @@ func (x *PaymentAuthorized) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PaymentAuthorized.ProtoReflect.Descriptor instead.
 func (*PaymentAuthorized) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{26}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *PaymentAuthorized) GetAttempt() int64 {
@@ -2559,7 +2629,7 @@ type PaymentDeclined struct {
 
 func (x *PaymentDeclined) Reset() {
 	*x = PaymentDeclined{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[27]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2571,7 +2641,7 @@ func (x *PaymentDeclined) String() string {
 func (*PaymentDeclined) ProtoMessage() {}
 
 func (x *PaymentDeclined) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[27]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2584,7 +2654,7 @@ func (x *PaymentDeclined) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PaymentDeclined.ProtoReflect.Descriptor instead.
 func (*PaymentDeclined) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{27}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *PaymentDeclined) GetAttempt() int64 {
@@ -2618,7 +2688,7 @@ type Confirmed struct {
 
 func (x *Confirmed) Reset() {
 	*x = Confirmed{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[28]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2630,7 +2700,7 @@ func (x *Confirmed) String() string {
 func (*Confirmed) ProtoMessage() {}
 
 func (x *Confirmed) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[28]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2643,7 +2713,7 @@ func (x *Confirmed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Confirmed.ProtoReflect.Descriptor instead.
 func (*Confirmed) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{28}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Confirmed) GetSkuVersions() []int64 {
@@ -2662,7 +2732,7 @@ type PaymentCaptured struct {
 
 func (x *PaymentCaptured) Reset() {
 	*x = PaymentCaptured{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[29]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2674,7 +2744,7 @@ func (x *PaymentCaptured) String() string {
 func (*PaymentCaptured) ProtoMessage() {}
 
 func (x *PaymentCaptured) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[29]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2687,7 +2757,7 @@ func (x *PaymentCaptured) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PaymentCaptured.ProtoReflect.Descriptor instead.
 func (*PaymentCaptured) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{29}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *PaymentCaptured) GetAmount() *commonpb.Money {
@@ -2706,7 +2776,7 @@ type PaymentVoided struct {
 
 func (x *PaymentVoided) Reset() {
 	*x = PaymentVoided{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[30]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2718,7 +2788,7 @@ func (x *PaymentVoided) String() string {
 func (*PaymentVoided) ProtoMessage() {}
 
 func (x *PaymentVoided) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[30]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2731,7 +2801,7 @@ func (x *PaymentVoided) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PaymentVoided.ProtoReflect.Descriptor instead.
 func (*PaymentVoided) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{30}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *PaymentVoided) GetAttempt() int64 {
@@ -2753,7 +2823,7 @@ type Cancelled struct {
 
 func (x *Cancelled) Reset() {
 	*x = Cancelled{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[31]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2765,7 +2835,7 @@ func (x *Cancelled) String() string {
 func (*Cancelled) ProtoMessage() {}
 
 func (x *Cancelled) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[31]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2778,7 +2848,7 @@ func (x *Cancelled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancelled.ProtoReflect.Descriptor instead.
 func (*Cancelled) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{31}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Cancelled) GetReason() string {
@@ -2810,7 +2880,7 @@ type Expired struct {
 
 func (x *Expired) Reset() {
 	*x = Expired{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[32]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2822,7 +2892,7 @@ func (x *Expired) String() string {
 func (*Expired) ProtoMessage() {}
 
 func (x *Expired) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[32]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2835,7 +2905,7 @@ func (x *Expired) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Expired.ProtoReflect.Descriptor instead.
 func (*Expired) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{32}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{33}
 }
 
 // Fulfilled: units have left the building.
@@ -2855,7 +2925,7 @@ type Fulfilled struct {
 
 func (x *Fulfilled) Reset() {
 	*x = Fulfilled{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[33]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2867,7 +2937,7 @@ func (x *Fulfilled) String() string {
 func (*Fulfilled) ProtoMessage() {}
 
 func (x *Fulfilled) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[33]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2880,7 +2950,7 @@ func (x *Fulfilled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fulfilled.ProtoReflect.Descriptor instead.
 func (*Fulfilled) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{33}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Fulfilled) GetNumber() int64 {
@@ -2948,7 +3018,7 @@ type RefundRequested struct {
 
 func (x *RefundRequested) Reset() {
 	*x = RefundRequested{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[34]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2960,7 +3030,7 @@ func (x *RefundRequested) String() string {
 func (*RefundRequested) ProtoMessage() {}
 
 func (x *RefundRequested) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[34]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2973,7 +3043,7 @@ func (x *RefundRequested) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefundRequested.ProtoReflect.Descriptor instead.
 func (*RefundRequested) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{34}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *RefundRequested) GetNumber() int64 {
@@ -3050,7 +3120,7 @@ type Refunded struct {
 
 func (x *Refunded) Reset() {
 	*x = Refunded{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[35]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3062,7 +3132,7 @@ func (x *Refunded) String() string {
 func (*Refunded) ProtoMessage() {}
 
 func (x *Refunded) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[35]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3075,7 +3145,7 @@ func (x *Refunded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refunded.ProtoReflect.Descriptor instead.
 func (*Refunded) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{35}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Refunded) GetNumber() int64 {
@@ -3138,7 +3208,7 @@ type RefundRefused struct {
 
 func (x *RefundRefused) Reset() {
 	*x = RefundRefused{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[36]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3150,7 +3220,7 @@ func (x *RefundRefused) String() string {
 func (*RefundRefused) ProtoMessage() {}
 
 func (x *RefundRefused) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[36]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3163,7 +3233,7 @@ func (x *RefundRefused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefundRefused.ProtoReflect.Descriptor instead.
 func (*RefundRefused) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{36}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *RefundRefused) GetNumber() int64 {
@@ -3192,7 +3262,7 @@ type UnitsMoved struct {
 
 func (x *UnitsMoved) Reset() {
 	*x = UnitsMoved{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[37]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3204,7 +3274,7 @@ func (x *UnitsMoved) String() string {
 func (*UnitsMoved) ProtoMessage() {}
 
 func (x *UnitsMoved) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[37]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3217,7 +3287,7 @@ func (x *UnitsMoved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnitsMoved.ProtoReflect.Descriptor instead.
 func (*UnitsMoved) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{37}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *UnitsMoved) GetNumber() int64 {
@@ -3244,7 +3314,7 @@ type ReturnSettled struct {
 
 func (x *ReturnSettled) Reset() {
 	*x = ReturnSettled{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[38]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3256,7 +3326,7 @@ func (x *ReturnSettled) String() string {
 func (*ReturnSettled) ProtoMessage() {}
 
 func (x *ReturnSettled) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[38]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3269,7 +3339,7 @@ func (x *ReturnSettled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReturnSettled.ProtoReflect.Descriptor instead.
 func (*ReturnSettled) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{38}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ReturnSettled) GetNumber() int64 {
@@ -3288,7 +3358,7 @@ type HoldsReleased struct {
 
 func (x *HoldsReleased) Reset() {
 	*x = HoldsReleased{}
-	mi := &file_stampede_order_v1_order_proto_msgTypes[39]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3300,7 +3370,7 @@ func (x *HoldsReleased) String() string {
 func (*HoldsReleased) ProtoMessage() {}
 
 func (x *HoldsReleased) ProtoReflect() protoreflect.Message {
-	mi := &file_stampede_order_v1_order_proto_msgTypes[39]
+	mi := &file_stampede_order_v1_order_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3313,7 +3383,7 @@ func (x *HoldsReleased) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HoldsReleased.ProtoReflect.Descriptor instead.
 func (*HoldsReleased) Descriptor() ([]byte, []int) {
-	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{39}
+	return file_stampede_order_v1_order_proto_rawDescGZIP(), []int{40}
 }
 
 var File_stampede_order_v1_order_proto protoreflect.FileDescriptor
@@ -3358,7 +3428,7 @@ const file_stampede_order_v1_order_proto_rawDesc = "" +
 	"\x06status\x18\a \x01(\x0e2\x1d.stampede.order.v1.LineStatusR\x06status\x12\x1c\n" +
 	"\tfulfilled\x18\x1e \x01(\x03R\tfulfilled\x12\x1a\n" +
 	"\brefunded\x18\x1f \x01(\x03R\brefunded\x12\x1c\n" +
-	"\twithdrawn\x18  \x01(\x03R\twithdrawn\"\xcd\x03\n" +
+	"\twithdrawn\x18  \x01(\x03R\twithdrawn\"\xed\x03\n" +
 	"\aPayment\x128\n" +
 	"\x06status\x18\x01 \x01(\x0e2 .stampede.order.v1.PaymentStatusR\x06status\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\x03R\aattempt\x12\x14\n" +
@@ -3372,7 +3442,10 @@ const file_stampede_order_v1_order_proto_rawDesc = "" +
 	"\x0fnext_action_url\x18\b \x01(\tR\rnextActionUrl\x12%\n" +
 	"\x0edecline_reason\x18\t \x01(\tR\rdeclineReason\x125\n" +
 	"\brefunded\x18\x1e \x01(\v2\x19.stampede.common.v1.MoneyR\brefunded\x12&\n" +
-	"\x0frequested_at_ms\x18\x1f \x01(\x03R\rrequestedAtMs\"\x9e\x01\n" +
+	"\x0frequested_at_ms\x18\x1f \x01(\x03R\rrequestedAtMs\x12\x1e\n" +
+	"\n" +
+	"unanswered\x18  \x01(\bR\n" +
+	"unanswered\"\x9e\x01\n" +
 	"\x06Change\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x03R\aversion\x121\n" +
 	"\x06status\x18\x02 \x01(\x0e2\x19.stampede.order.v1.StatusR\x06status\x12\x16\n" +
@@ -3448,8 +3521,7 @@ const file_stampede_order_v1_order_proto_rawDesc = "" +
 	"\n" +
 	"OrderReply\x125\n" +
 	"\arefusal\x18\x01 \x01(\v2\x1b.stampede.common.v1.RefusalR\arefusal\x12.\n" +
-	"\x05order\x18\x02 \x01(\v2\x18.stampede.order.v1.OrderR\x05order\"\xed\n" +
-	"\n" +
+	"\x05order\x18\x02 \x01(\v2\x18.stampede.order.v1.OrderR\x05order\"\xc4\v\n" +
 	"\x05Event\x12\x13\n" +
 	"\x05at_ms\x18\x01 \x01(\x03R\x04atMs\x123\n" +
 	"\x06placed\x18\n" +
@@ -3472,7 +3544,8 @@ const file_stampede_order_v1_order_proto_rawDesc = "" +
 	"\x0erefund_refused\x18! \x01(\v2 .stampede.order.v1.RefundRefusedH\x00R\rrefundRefused\x12@\n" +
 	"\vunits_moved\x18\" \x01(\v2\x1d.stampede.order.v1.UnitsMovedH\x00R\n" +
 	"unitsMoved\x12I\n" +
-	"\x0ereturn_settled\x18# \x01(\v2 .stampede.order.v1.ReturnSettledH\x00R\rreturnSettledB\a\n" +
+	"\x0ereturn_settled\x18# \x01(\v2 .stampede.order.v1.ReturnSettledH\x00R\rreturnSettled\x12U\n" +
+	"\x12payment_unanswered\x18$ \x01(\v2$.stampede.order.v1.PaymentUnansweredH\x00R\x11paymentUnansweredB\a\n" +
 	"\x05event\"\xd7\x01\n" +
 	"\x06Placed\x12\x1f\n" +
 	"\vcustomer_id\x18\x01 \x01(\tR\n" +
@@ -3510,7 +3583,9 @@ const file_stampede_order_v1_order_proto_rawDesc = "" +
 	"\aattempt\x18\x01 \x01(\x03R\aattempt\x12\x1a\n" +
 	"\bprovider\x18\x02 \x01(\tR\bprovider\x12\x1c\n" +
 	"\treference\x18\x03 \x01(\tR\treference\x12&\n" +
-	"\x0fnext_action_url\x18\x04 \x01(\tR\rnextActionUrl\"\x9a\x01\n" +
+	"\x0fnext_action_url\x18\x04 \x01(\tR\rnextActionUrl\"-\n" +
+	"\x11PaymentUnanswered\x12\x18\n" +
+	"\aattempt\x18\x01 \x01(\x03R\aattempt\"\x9a\x01\n" +
 	"\x11PaymentAuthorized\x12\x18\n" +
 	"\aattempt\x18\x01 \x01(\x03R\aattempt\x12\x1a\n" +
 	"\bprovider\x18\x02 \x01(\tR\bprovider\x12\x1c\n" +
@@ -3610,7 +3685,7 @@ func file_stampede_order_v1_order_proto_rawDescGZIP() []byte {
 }
 
 var file_stampede_order_v1_order_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_stampede_order_v1_order_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
+var file_stampede_order_v1_order_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
 var file_stampede_order_v1_order_proto_goTypes = []any{
 	(Status)(0),                   // 0: stampede.order.v1.Status
 	(PaymentStatus)(0),            // 1: stampede.order.v1.PaymentStatus
@@ -3641,97 +3716,99 @@ var file_stampede_order_v1_order_proto_goTypes = []any{
 	(*Rejected)(nil),              // 26: stampede.order.v1.Rejected
 	(*PaymentRequested)(nil),      // 27: stampede.order.v1.PaymentRequested
 	(*PaymentActionRequired)(nil), // 28: stampede.order.v1.PaymentActionRequired
-	(*PaymentAuthorized)(nil),     // 29: stampede.order.v1.PaymentAuthorized
-	(*PaymentDeclined)(nil),       // 30: stampede.order.v1.PaymentDeclined
-	(*Confirmed)(nil),             // 31: stampede.order.v1.Confirmed
-	(*PaymentCaptured)(nil),       // 32: stampede.order.v1.PaymentCaptured
-	(*PaymentVoided)(nil),         // 33: stampede.order.v1.PaymentVoided
-	(*Cancelled)(nil),             // 34: stampede.order.v1.Cancelled
-	(*Expired)(nil),               // 35: stampede.order.v1.Expired
-	(*Fulfilled)(nil),             // 36: stampede.order.v1.Fulfilled
-	(*RefundRequested)(nil),       // 37: stampede.order.v1.RefundRequested
-	(*Refunded)(nil),              // 38: stampede.order.v1.Refunded
-	(*RefundRefused)(nil),         // 39: stampede.order.v1.RefundRefused
-	(*UnitsMoved)(nil),            // 40: stampede.order.v1.UnitsMoved
-	(*ReturnSettled)(nil),         // 41: stampede.order.v1.ReturnSettled
-	(*HoldsReleased)(nil),         // 42: stampede.order.v1.HoldsReleased
-	(*commonpb.Money)(nil),        // 43: stampede.common.v1.Money
-	(*commonpb.Refusal)(nil),      // 44: stampede.common.v1.Refusal
-	(*commonpb.Actor)(nil),        // 45: stampede.common.v1.Actor
+	(*PaymentUnanswered)(nil),     // 29: stampede.order.v1.PaymentUnanswered
+	(*PaymentAuthorized)(nil),     // 30: stampede.order.v1.PaymentAuthorized
+	(*PaymentDeclined)(nil),       // 31: stampede.order.v1.PaymentDeclined
+	(*Confirmed)(nil),             // 32: stampede.order.v1.Confirmed
+	(*PaymentCaptured)(nil),       // 33: stampede.order.v1.PaymentCaptured
+	(*PaymentVoided)(nil),         // 34: stampede.order.v1.PaymentVoided
+	(*Cancelled)(nil),             // 35: stampede.order.v1.Cancelled
+	(*Expired)(nil),               // 36: stampede.order.v1.Expired
+	(*Fulfilled)(nil),             // 37: stampede.order.v1.Fulfilled
+	(*RefundRequested)(nil),       // 38: stampede.order.v1.RefundRequested
+	(*Refunded)(nil),              // 39: stampede.order.v1.Refunded
+	(*RefundRefused)(nil),         // 40: stampede.order.v1.RefundRefused
+	(*UnitsMoved)(nil),            // 41: stampede.order.v1.UnitsMoved
+	(*ReturnSettled)(nil),         // 42: stampede.order.v1.ReturnSettled
+	(*HoldsReleased)(nil),         // 43: stampede.order.v1.HoldsReleased
+	(*commonpb.Money)(nil),        // 44: stampede.common.v1.Money
+	(*commonpb.Refusal)(nil),      // 45: stampede.common.v1.Refusal
+	(*commonpb.Actor)(nil),        // 46: stampede.common.v1.Actor
 }
 var file_stampede_order_v1_order_proto_depIdxs = []int32{
 	0,  // 0: stampede.order.v1.Order.status:type_name -> stampede.order.v1.Status
 	5,  // 1: stampede.order.v1.Order.payment:type_name -> stampede.order.v1.Payment
 	4,  // 2: stampede.order.v1.Order.lines:type_name -> stampede.order.v1.Line
-	43, // 3: stampede.order.v1.Order.total:type_name -> stampede.common.v1.Money
-	44, // 4: stampede.order.v1.Order.rejection:type_name -> stampede.common.v1.Refusal
+	44, // 3: stampede.order.v1.Order.total:type_name -> stampede.common.v1.Money
+	45, // 4: stampede.order.v1.Order.rejection:type_name -> stampede.common.v1.Refusal
 	6,  // 5: stampede.order.v1.Order.history:type_name -> stampede.order.v1.Change
 	11, // 6: stampede.order.v1.Order.payment_keys:type_name -> stampede.order.v1.PaymentKey
 	10, // 7: stampede.order.v1.Order.to_void:type_name -> stampede.order.v1.OpenAttempt
 	7,  // 8: stampede.order.v1.Order.moves:type_name -> stampede.order.v1.MoveKey
 	8,  // 9: stampede.order.v1.Order.open_move:type_name -> stampede.order.v1.OpenMove
-	43, // 10: stampede.order.v1.Line.unit_price:type_name -> stampede.common.v1.Money
-	43, // 11: stampede.order.v1.Line.expected_price:type_name -> stampede.common.v1.Money
+	44, // 10: stampede.order.v1.Line.unit_price:type_name -> stampede.common.v1.Money
+	44, // 11: stampede.order.v1.Line.expected_price:type_name -> stampede.common.v1.Money
 	2,  // 12: stampede.order.v1.Line.status:type_name -> stampede.order.v1.LineStatus
 	1,  // 13: stampede.order.v1.Payment.status:type_name -> stampede.order.v1.PaymentStatus
-	43, // 14: stampede.order.v1.Payment.authorized:type_name -> stampede.common.v1.Money
-	43, // 15: stampede.order.v1.Payment.captured:type_name -> stampede.common.v1.Money
-	43, // 16: stampede.order.v1.Payment.refunded:type_name -> stampede.common.v1.Money
+	44, // 14: stampede.order.v1.Payment.authorized:type_name -> stampede.common.v1.Money
+	44, // 15: stampede.order.v1.Payment.captured:type_name -> stampede.common.v1.Money
+	44, // 16: stampede.order.v1.Payment.refunded:type_name -> stampede.common.v1.Money
 	0,  // 17: stampede.order.v1.Change.status:type_name -> stampede.order.v1.Status
-	44, // 18: stampede.order.v1.MoveKey.refusal:type_name -> stampede.common.v1.Refusal
+	45, // 18: stampede.order.v1.MoveKey.refusal:type_name -> stampede.common.v1.Refusal
 	9,  // 19: stampede.order.v1.OpenMove.lines:type_name -> stampede.order.v1.MovedLine
-	37, // 20: stampede.order.v1.OpenMove.refund:type_name -> stampede.order.v1.RefundRequested
-	44, // 21: stampede.order.v1.PaymentKey.refusal:type_name -> stampede.common.v1.Refusal
+	38, // 20: stampede.order.v1.OpenMove.refund:type_name -> stampede.order.v1.RefundRequested
+	45, // 21: stampede.order.v1.PaymentKey.refusal:type_name -> stampede.common.v1.Refusal
 	13, // 22: stampede.order.v1.Place.lines:type_name -> stampede.order.v1.PlaceLine
-	43, // 23: stampede.order.v1.PlaceLine.expected_price:type_name -> stampede.common.v1.Money
-	45, // 24: stampede.order.v1.Pay.actor:type_name -> stampede.common.v1.Actor
-	45, // 25: stampede.order.v1.Cancel.actor:type_name -> stampede.common.v1.Actor
-	45, // 26: stampede.order.v1.Get.actor:type_name -> stampede.common.v1.Actor
-	45, // 27: stampede.order.v1.Fulfil.actor:type_name -> stampede.common.v1.Actor
+	44, // 23: stampede.order.v1.PlaceLine.expected_price:type_name -> stampede.common.v1.Money
+	46, // 24: stampede.order.v1.Pay.actor:type_name -> stampede.common.v1.Actor
+	46, // 25: stampede.order.v1.Cancel.actor:type_name -> stampede.common.v1.Actor
+	46, // 26: stampede.order.v1.Get.actor:type_name -> stampede.common.v1.Actor
+	46, // 27: stampede.order.v1.Fulfil.actor:type_name -> stampede.common.v1.Actor
 	19, // 28: stampede.order.v1.Fulfil.lines:type_name -> stampede.order.v1.LineQuantity
-	45, // 29: stampede.order.v1.Refund.actor:type_name -> stampede.common.v1.Actor
+	46, // 29: stampede.order.v1.Refund.actor:type_name -> stampede.common.v1.Actor
 	19, // 30: stampede.order.v1.Refund.lines:type_name -> stampede.order.v1.LineQuantity
-	44, // 31: stampede.order.v1.OrderReply.refusal:type_name -> stampede.common.v1.Refusal
+	45, // 31: stampede.order.v1.OrderReply.refusal:type_name -> stampede.common.v1.Refusal
 	3,  // 32: stampede.order.v1.OrderReply.order:type_name -> stampede.order.v1.Order
 	23, // 33: stampede.order.v1.Event.placed:type_name -> stampede.order.v1.Placed
 	24, // 34: stampede.order.v1.Event.reserved:type_name -> stampede.order.v1.Reserved
 	26, // 35: stampede.order.v1.Event.rejected:type_name -> stampede.order.v1.Rejected
 	27, // 36: stampede.order.v1.Event.payment_requested:type_name -> stampede.order.v1.PaymentRequested
 	28, // 37: stampede.order.v1.Event.payment_action_required:type_name -> stampede.order.v1.PaymentActionRequired
-	29, // 38: stampede.order.v1.Event.payment_authorized:type_name -> stampede.order.v1.PaymentAuthorized
-	30, // 39: stampede.order.v1.Event.payment_declined:type_name -> stampede.order.v1.PaymentDeclined
-	31, // 40: stampede.order.v1.Event.confirmed:type_name -> stampede.order.v1.Confirmed
-	32, // 41: stampede.order.v1.Event.payment_captured:type_name -> stampede.order.v1.PaymentCaptured
-	33, // 42: stampede.order.v1.Event.payment_voided:type_name -> stampede.order.v1.PaymentVoided
-	34, // 43: stampede.order.v1.Event.cancelled:type_name -> stampede.order.v1.Cancelled
-	35, // 44: stampede.order.v1.Event.expired:type_name -> stampede.order.v1.Expired
-	42, // 45: stampede.order.v1.Event.holds_released:type_name -> stampede.order.v1.HoldsReleased
-	36, // 46: stampede.order.v1.Event.fulfilled:type_name -> stampede.order.v1.Fulfilled
-	37, // 47: stampede.order.v1.Event.refund_requested:type_name -> stampede.order.v1.RefundRequested
-	38, // 48: stampede.order.v1.Event.refunded:type_name -> stampede.order.v1.Refunded
-	39, // 49: stampede.order.v1.Event.refund_refused:type_name -> stampede.order.v1.RefundRefused
-	40, // 50: stampede.order.v1.Event.units_moved:type_name -> stampede.order.v1.UnitsMoved
-	41, // 51: stampede.order.v1.Event.return_settled:type_name -> stampede.order.v1.ReturnSettled
-	13, // 52: stampede.order.v1.Placed.lines:type_name -> stampede.order.v1.PlaceLine
-	25, // 53: stampede.order.v1.Reserved.lines:type_name -> stampede.order.v1.LineHold
-	43, // 54: stampede.order.v1.Reserved.total:type_name -> stampede.common.v1.Money
-	43, // 55: stampede.order.v1.LineHold.unit_price:type_name -> stampede.common.v1.Money
-	44, // 56: stampede.order.v1.Rejected.refusal:type_name -> stampede.common.v1.Refusal
-	43, // 57: stampede.order.v1.PaymentRequested.amount:type_name -> stampede.common.v1.Money
-	43, // 58: stampede.order.v1.PaymentAuthorized.amount:type_name -> stampede.common.v1.Money
-	43, // 59: stampede.order.v1.PaymentCaptured.amount:type_name -> stampede.common.v1.Money
-	44, // 60: stampede.order.v1.Cancelled.refusal:type_name -> stampede.common.v1.Refusal
-	9,  // 61: stampede.order.v1.Fulfilled.lines:type_name -> stampede.order.v1.MovedLine
-	9,  // 62: stampede.order.v1.RefundRequested.lines:type_name -> stampede.order.v1.MovedLine
-	43, // 63: stampede.order.v1.RefundRequested.amount:type_name -> stampede.common.v1.Money
-	9,  // 64: stampede.order.v1.Refunded.lines:type_name -> stampede.order.v1.MovedLine
-	43, // 65: stampede.order.v1.Refunded.amount:type_name -> stampede.common.v1.Money
-	43, // 66: stampede.order.v1.Refunded.total:type_name -> stampede.common.v1.Money
-	67, // [67:67] is the sub-list for method output_type
-	67, // [67:67] is the sub-list for method input_type
-	67, // [67:67] is the sub-list for extension type_name
-	67, // [67:67] is the sub-list for extension extendee
-	0,  // [0:67] is the sub-list for field type_name
+	30, // 38: stampede.order.v1.Event.payment_authorized:type_name -> stampede.order.v1.PaymentAuthorized
+	31, // 39: stampede.order.v1.Event.payment_declined:type_name -> stampede.order.v1.PaymentDeclined
+	32, // 40: stampede.order.v1.Event.confirmed:type_name -> stampede.order.v1.Confirmed
+	33, // 41: stampede.order.v1.Event.payment_captured:type_name -> stampede.order.v1.PaymentCaptured
+	34, // 42: stampede.order.v1.Event.payment_voided:type_name -> stampede.order.v1.PaymentVoided
+	35, // 43: stampede.order.v1.Event.cancelled:type_name -> stampede.order.v1.Cancelled
+	36, // 44: stampede.order.v1.Event.expired:type_name -> stampede.order.v1.Expired
+	43, // 45: stampede.order.v1.Event.holds_released:type_name -> stampede.order.v1.HoldsReleased
+	37, // 46: stampede.order.v1.Event.fulfilled:type_name -> stampede.order.v1.Fulfilled
+	38, // 47: stampede.order.v1.Event.refund_requested:type_name -> stampede.order.v1.RefundRequested
+	39, // 48: stampede.order.v1.Event.refunded:type_name -> stampede.order.v1.Refunded
+	40, // 49: stampede.order.v1.Event.refund_refused:type_name -> stampede.order.v1.RefundRefused
+	41, // 50: stampede.order.v1.Event.units_moved:type_name -> stampede.order.v1.UnitsMoved
+	42, // 51: stampede.order.v1.Event.return_settled:type_name -> stampede.order.v1.ReturnSettled
+	29, // 52: stampede.order.v1.Event.payment_unanswered:type_name -> stampede.order.v1.PaymentUnanswered
+	13, // 53: stampede.order.v1.Placed.lines:type_name -> stampede.order.v1.PlaceLine
+	25, // 54: stampede.order.v1.Reserved.lines:type_name -> stampede.order.v1.LineHold
+	44, // 55: stampede.order.v1.Reserved.total:type_name -> stampede.common.v1.Money
+	44, // 56: stampede.order.v1.LineHold.unit_price:type_name -> stampede.common.v1.Money
+	45, // 57: stampede.order.v1.Rejected.refusal:type_name -> stampede.common.v1.Refusal
+	44, // 58: stampede.order.v1.PaymentRequested.amount:type_name -> stampede.common.v1.Money
+	44, // 59: stampede.order.v1.PaymentAuthorized.amount:type_name -> stampede.common.v1.Money
+	44, // 60: stampede.order.v1.PaymentCaptured.amount:type_name -> stampede.common.v1.Money
+	45, // 61: stampede.order.v1.Cancelled.refusal:type_name -> stampede.common.v1.Refusal
+	9,  // 62: stampede.order.v1.Fulfilled.lines:type_name -> stampede.order.v1.MovedLine
+	9,  // 63: stampede.order.v1.RefundRequested.lines:type_name -> stampede.order.v1.MovedLine
+	44, // 64: stampede.order.v1.RefundRequested.amount:type_name -> stampede.common.v1.Money
+	9,  // 65: stampede.order.v1.Refunded.lines:type_name -> stampede.order.v1.MovedLine
+	44, // 66: stampede.order.v1.Refunded.amount:type_name -> stampede.common.v1.Money
+	44, // 67: stampede.order.v1.Refunded.total:type_name -> stampede.common.v1.Money
+	68, // [68:68] is the sub-list for method output_type
+	68, // [68:68] is the sub-list for method input_type
+	68, // [68:68] is the sub-list for extension type_name
+	68, // [68:68] is the sub-list for extension extendee
+	0,  // [0:68] is the sub-list for field type_name
 }
 
 func init() { file_stampede_order_v1_order_proto_init() }
@@ -3759,6 +3836,7 @@ func file_stampede_order_v1_order_proto_init() {
 		(*Event_RefundRefused)(nil),
 		(*Event_UnitsMoved)(nil),
 		(*Event_ReturnSettled)(nil),
+		(*Event_PaymentUnanswered)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -3766,7 +3844,7 @@ func file_stampede_order_v1_order_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_stampede_order_v1_order_proto_rawDesc), len(file_stampede_order_v1_order_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   40,
+			NumMessages:   41,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

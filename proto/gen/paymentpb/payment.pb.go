@@ -32,6 +32,8 @@ const (
 	AuthorizeReply_STATUS_DECLINED    AuthorizeReply_Status = 2
 	// The shopper must confirm at next_action_url.
 	AuthorizeReply_STATUS_REQUIRES_ACTION AuthorizeReply_Status = 3
+	// The provider cannot be reached, or does not answer, and has not for some time: the port's word, not the provider's. What became of the attempt is not known.
+	AuthorizeReply_STATUS_UNANSWERED AuthorizeReply_Status = 4
 )
 
 // Enum value maps for AuthorizeReply_Status.
@@ -41,12 +43,14 @@ var (
 		1: "STATUS_AUTHORIZED",
 		2: "STATUS_DECLINED",
 		3: "STATUS_REQUIRES_ACTION",
+		4: "STATUS_UNANSWERED",
 	}
 	AuthorizeReply_Status_value = map[string]int32{
 		"STATUS_UNSPECIFIED":     0,
 		"STATUS_AUTHORIZED":      1,
 		"STATUS_DECLINED":        2,
 		"STATUS_REQUIRES_ACTION": 3,
+		"STATUS_UNANSWERED":      4,
 	}
 )
 
@@ -135,6 +139,8 @@ type Authorize struct {
 	Token   string          `protobuf:"bytes,4,opt,name=token,proto3" json:"token,omitempty"`
 	// When the order asked first: what a provider remembers of it ends some time after.
 	RequestedAtMs int64 `protobuf:"varint,5,opt,name=requested_at_ms,json=requestedAtMs,proto3" json:"requested_at_ms,omitempty"`
+	// The order has been told that there is no answer yet: the port waits for one.
+	Awaited       bool `protobuf:"varint,6,opt,name=awaited,proto3" json:"awaited,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -202,6 +208,13 @@ func (x *Authorize) GetRequestedAtMs() int64 {
 		return x.RequestedAtMs
 	}
 	return 0
+}
+
+func (x *Authorize) GetAwaited() bool {
+	if x != nil {
+		return x.Awaited
+	}
+	return false
 }
 
 // Lookup asks what has become of an attempt that was sent to the shopper. It is answered like Authorize.
@@ -700,28 +713,30 @@ var File_stampede_payment_v1_payment_proto protoreflect.FileDescriptor
 
 const file_stampede_payment_v1_payment_proto_rawDesc = "" +
 	"\n" +
-	"!stampede/payment/v1/payment.proto\x12\x13stampede.payment.v1\x1a\x1fstampede/common/v1/common.proto\"\xb1\x01\n" +
+	"!stampede/payment/v1/payment.proto\x12\x13stampede.payment.v1\x1a\x1fstampede/common/v1/common.proto\"\xcb\x01\n" +
 	"\tAuthorize\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\x03R\aattempt\x121\n" +
 	"\x06amount\x18\x03 \x01(\v2\x19.stampede.common.v1.MoneyR\x06amount\x12\x14\n" +
 	"\x05token\x18\x04 \x01(\tR\x05token\x12&\n" +
-	"\x0frequested_at_ms\x18\x05 \x01(\x03R\rrequestedAtMs\"[\n" +
+	"\x0frequested_at_ms\x18\x05 \x01(\x03R\rrequestedAtMs\x12\x18\n" +
+	"\aawaited\x18\x06 \x01(\bR\aawaited\"[\n" +
 	"\x06Lookup\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\x03R\aattempt\x12\x1c\n" +
-	"\treference\x18\x03 \x01(\tR\treference\"\xc7\x02\n" +
+	"\treference\x18\x03 \x01(\tR\treference\"\xde\x02\n" +
 	"\x0eAuthorizeReply\x12B\n" +
 	"\x06status\x18\x01 \x01(\x0e2*.stampede.payment.v1.AuthorizeReply.StatusR\x06status\x12\x1a\n" +
 	"\bprovider\x18\x02 \x01(\tR\bprovider\x12\x1c\n" +
 	"\treference\x18\x03 \x01(\tR\treference\x12%\n" +
 	"\x0edecline_reason\x18\x04 \x01(\tR\rdeclineReason\x12&\n" +
-	"\x0fnext_action_url\x18\x05 \x01(\tR\rnextActionUrl\"h\n" +
+	"\x0fnext_action_url\x18\x05 \x01(\tR\rnextActionUrl\"\x7f\n" +
 	"\x06Status\x12\x16\n" +
 	"\x12STATUS_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11STATUS_AUTHORIZED\x10\x01\x12\x13\n" +
 	"\x0fSTATUS_DECLINED\x10\x02\x12\x1a\n" +
-	"\x16STATUS_REQUIRES_ACTION\x10\x03\"\x8f\x01\n" +
+	"\x16STATUS_REQUIRES_ACTION\x10\x03\x12\x15\n" +
+	"\x11STATUS_UNANSWERED\x10\x04\"\x8f\x01\n" +
 	"\aCapture\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\x03R\aattempt\x12\x1c\n" +
