@@ -45,6 +45,7 @@ test-long: servers ## what is random, for many more seeds, kills and histories: 
 	go test -count=1 -timeout=60m ./actors/order -run='Walk|Racing' -walks=50000 -races=10000
 	go test -count=1 -timeout=60m ./cluster -run=Moving -moving-seeds=2000
 	STAMPEDE_REQUIRE_SERVERS=1 go test -count=1 -timeout=60m ./internal/walk -seeds=2000 -races=10000
+	STAMPEDE_REQUIRE_SERVERS=1 go test -count=1 -timeout=60m ./internal/crashpoints -points=0
 	STAMPEDE_REQUIRE_SERVERS=1 go test -count=1 -timeout=60m ./events/publisher -run='TestKafka$$|GoesAway' -kills=10 -paused=30s -away=1m
 	STAMPEDE_REQUIRE_SERVERS=1 go test -count=1 -timeout=60m ./events/publisher -run=TestKafka/away -away=10m
 	go test -count=1 -timeout=60m ./events/publisher -run='ActorsMove|WhateverBreaks' -seeds=2000

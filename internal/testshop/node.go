@@ -209,6 +209,9 @@ func (n *Node) open(logger *slog.Logger) error {
 	return nil
 }
 
+// Store is the node's connection to the database, with nothing between.
+func (n *Node) Store() persistence.Store { return n.inner }
+
 // holding is a gateway of this node whose orders hold their units for another time.
 func (n *Node) holding(hold time.Duration) (http.Handler, error) {
 	n.hastyMu.Lock()
