@@ -86,9 +86,15 @@ type partition struct {
 	number int
 }
 
+// messages is what a consumer needs of kafka.Reader.
+type messages interface {
+	ReadMessage(ctx context.Context) (kafka.Message, error)
+	Close() error
+}
+
 // consumer reads topics through a group and knows where it is in each partition.
 type consumer struct {
-	reader  *kafka.Reader
+	reader  messages
 	brokers []string
 	topics  []string
 	// positions are the offsets that come next.
@@ -144,7 +150,7 @@ func (c *consumer) readToEnd(ctx context.Context, take func(proof.Event)) error 
 // group may have given the partition out again, which is not the publisher's
 // doing.
 func (c *consumer) next(ctx context.Context) (*proof.Event, error) {
-	message, err := c.reader.ReadMessage(ctx)
+	message, err := c.message(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("consumer group: %w", err)
 	}
@@ -158,6 +164,26 @@ func (c *consumer) next(ctx context.Context) (*proof.Event, error) {
 		return nil, fmt.Errorf("%s partition %d offset %d: %w", message.Topic, message.Partition, message.Offset, err)
 	}
 	return &event, nil
+}
+
+// message reads one, and goes on through what Kafka calls temporary: the first
+// group of a new broker has no coordinator for a few seconds. The reader tells
+// of that after three attempts, and joins again by itself.
+func (c *consumer) message(ctx context.Context) (kafka.Message, error) {
+	var refused error
+	for {
+		message, err := c.reader.ReadMessage(ctx)
+		if err == nil || ctx.Err() != nil && refused == nil {
+			return message, err
+		}
+		if ctx.Err() != nil {
+			return message, refused
+		}
+		if temporary := kafka.Error(0); !errors.As(err, &temporary) || !temporary.Temporary() {
+			return message, err
+		}
+		refused = err
+	}
 }
 
 // ends are the offsets at which the partitions that hold anything end.

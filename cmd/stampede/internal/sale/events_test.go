@@ -3,8 +3,10 @@ package sale
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -128,5 +130,57 @@ func TestReadEventsToTheEnd(t *testing.T) {
 			t.Fatalf("%s came with sequence %d, want %d", e.Key, e.Sequence, want)
 		}
 		next[e.Key] = e.Sequence + 1
+	}
+}
+
+// said answers ReadMessage with one error after the other, then with messages,
+// or, where there are none, when the context ends.
+type said struct {
+	errs    []error
+	forever bool
+}
+
+func (s *said) ReadMessage(ctx context.Context) (kafka.Message, error) {
+	if len(s.errs) > 0 {
+		err := s.errs[0]
+		s.errs = s.errs[1:]
+		return kafka.Message{}, err
+	}
+	if s.forever {
+		<-ctx.Done()
+		return kafka.Message{}, ctx.Err()
+	}
+	return kafka.Message{Topic: "t"}, nil
+}
+
+func (s *said) Close() error { return nil }
+
+func TestConsumerGoesOnThroughWhatIsTemporary(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("broken")
+	for _, c := range []struct {
+		name string
+		said said
+		want error
+	}{
+		{"nothing is wrong", said{}, nil},
+		{"a coordinator that comes later", said{errs: []error{kafka.GroupCoordinatorNotAvailable, kafka.GroupLoadInProgress}}, nil},
+		{"no coordinator at all is said", said{errs: []error{kafka.GroupCoordinatorNotAvailable}, forever: true}, kafka.GroupCoordinatorNotAvailable},
+		{"no right to read", said{errs: []error{kafka.GroupAuthorizationFailed}}, kafka.GroupAuthorizationFailed},
+		{"something else", said{errs: []error{broken}}, broken},
+		{"nothing comes", said{forever: true}, context.DeadlineExceeded},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), eventsPatience)
+				defer cancel()
+				s := c.said
+				got, err := (&consumer{reader: &s}).message(ctx)
+				if !errors.Is(err, c.want) || err == nil && got.Topic != "t" {
+					t.Errorf("got %v, %v, want %v", got, err, c.want)
+				}
+			})
+		})
 	}
 }
