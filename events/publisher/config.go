@@ -68,6 +68,7 @@ type Config struct {
 // Streams is what of persistence.Journal single streams are read from.
 type Streams interface {
 	ReadStream(ctx context.Context, stream string, afterSeq uint64) iter.Seq2[*entity.Record, error]
+	ReadStreamBack(ctx context.Context, stream string, beforeSeq uint64) iter.Seq2[*entity.Record, error]
 }
 
 // SASL is how the publisher authenticates itself.

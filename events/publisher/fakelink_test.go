@@ -29,6 +29,7 @@ type stored struct {
 	value     []byte
 	null      bool
 	headers   map[string]string
+	list      []cloudevents.Header // in their order
 	at        time.Time
 }
 
@@ -215,6 +216,7 @@ func decode(t *testing.T, b outgoing, r *protocol.Record) stored {
 	}
 	for _, h := range r.Headers {
 		m.headers[h.Key] = string(h.Value)
+		m.list = append(m.list, cloudevents.Header{Key: h.Key, Value: string(h.Value)})
 	}
 	return m
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"slices"
 	"sync"
 	"time"
 
@@ -40,6 +39,9 @@ const (
 	gatherFor    = 10 * time.Millisecond
 	littleAtOnce = 64
 )
+
+// levelsShare is the part of a group's memory, on top, for levels that are not sure.
+const levelsShare = 4
 
 // group is the publisher's work on the logs for some of the topics. What it
 // holds is guarded by the publisher's mutex.
@@ -154,9 +156,11 @@ func (g *group) drain(ctx context.Context) error {
 	}
 }
 
-// open counts the records that were read and are not published.
+// open counts the records that were read and are not published. Levels that are
+// only to be sent a second time do not count: who waits for the end need not
+// wait for them, and whoever adopts their log next sends them.
 func (g *group) open() int {
-	n := 0
+	n := -g.levels.late
 	for _, t := range g.trackers {
 		n += t.open
 	}
@@ -168,7 +172,7 @@ func (g *group) Take(ctx context.Context, epoch entity.Epoch, records []*entity.
 	var messages []cloudevents.Message
 	for _, rec := range records {
 		messages = g.mapped(messages[:0], rec)
-		if err := g.room(ctx); err != nil {
+		if err := g.room(ctx, epoch); err != nil {
 			return err
 		}
 		g.enqueue(rec, messages)
@@ -196,9 +200,18 @@ func (g *group) mapped(messages []cloudevents.Message, rec *entity.Record) []clo
 	return messages
 }
 
-// room waits until there is room for another record.
-func (g *group) room(ctx context.Context) error {
-	return g.until(ctx, func() bool { return g.queued+g.held < g.limit })
+// room waits until there is room for another record. The levels that an adopted
+// log leaves behind have a share of their own: they stay for a while, and the
+// present log must not wait for that.
+func (g *group) room(ctx context.Context, epoch entity.Epoch) error {
+	share := g.limit / levelsShare
+	return g.until(ctx, func() bool {
+		levels := g.levels.bytes()
+		if epoch != g.p.cfg.Log.Epoch && levels >= share {
+			return false
+		}
+		return g.queued+g.held+max(0, levels-share) < g.limit
+	})
 }
 
 // until waits until something is so, as of the publisher's mutex.
@@ -228,24 +241,29 @@ func (g *group) enqueue(rec *entity.Record, messages []cloudevents.Message) {
 	}
 	g.p.mu.Lock()
 	defer g.p.mu.Unlock()
-	if g.mustWait(rec, s) {
+	if rec.Epoch != g.p.cfg.Log.Epoch {
+		messages = g.adopted(rec, messages)
+	}
+	if g.mustWait(rec, s, len(messages) == 0) {
 		return
 	}
 	s.open = len(messages)
-	if rec.Epoch != g.p.cfg.Log.Epoch {
-		messages = g.withoutLevels(messages, s)
-	}
 	g.tracker(rec.Epoch).add(s)
-	g.p.push(messages, s, time.Now())
+	g.p.push(messages, s, rec, nil)
 }
 
-// push puts messages into the queues of their partitions.
-func (p *Publisher) push(messages []cloudevents.Message, s *span, now time.Time) {
+// push puts messages of a record into the queues of their partitions. v is the
+// level that they were read for, if they were.
+func (p *Publisher) push(messages []cloudevents.Message, s *span, rec *entity.Record, v *level) {
+	now := time.Now()
 	for i := range messages {
-		it := &item{msg: messages[i], size: messageBytes(&messages[i]), span: s}
+		it := &item{msg: messages[i], size: messageBytes(&messages[i]), span: s, addr: entity.Address{Kind: rec.Kind, ID: rec.ID}, seq: rec.Seq, level: v}
 		s.group.queued += it.size + itemBytes
 		t := p.topics[it.msg.Topic]
 		t.pending++
+		if it.counted = t.compacted && v == nil; it.counted {
+			s.group.levels.queued[it.addr]++
+		}
 		if replaced := p.partition(t, it.msg.Key).queue.push(it, now); replaced != nil {
 			p.metrics.conflated.Inc()
 			p.settleItem(replaced)
@@ -307,11 +325,11 @@ func (g *group) published(epoch entity.Epoch, position uint64) bool {
 	return t != nil && t.mark() >= position
 }
 
-// ahead reports whether what is at a place is published, or in the queue
-// already: before all that is queued from now on.
-func (g *group) ahead(epoch entity.Epoch, position uint64) bool {
+// queuedUpTo reports whether what is at a place is in the queue already: before
+// all that is queued from now on.
+func (g *group) queuedUpTo(epoch entity.Epoch, position uint64) bool {
 	t := g.trackers[epoch]
-	return t != nil && t.taken >= position || g.published(epoch, position)
+	return t != nil && t.taken >= position
 }
 
 // record reads one record of a stream; nil: there is none.
@@ -323,19 +341,4 @@ func (g *group) record(ctx context.Context, addr entity.Address, seq uint64) (*e
 		return rec, nil
 	}
 	return nil, ctx.Err()
-}
-
-// withoutLevels takes the stock levels out of the messages of an adopted
-// record: an older level must not come after the one that a live node has
-// sent, or the topic would keep the older. The newest is sent instead.
-func (g *group) withoutLevels(messages []cloudevents.Message, s *span) []cloudevents.Message {
-	n := len(messages)
-	messages = slices.DeleteFunc(messages, func(m cloudevents.Message) bool { return g.p.topics[m.Topic].compacted })
-	if left := n - len(messages); left > 0 {
-		s.open -= left
-		if g.levels.settle(s.addr, s.seq, place{}, s) {
-			s.open++
-		}
-	}
-	return messages
 }

@@ -36,12 +36,6 @@ var errParked = errors.New("stream was parked")
 // errShort: the journal does not show yet what is waited for.
 var errShort = errors.New("stream ends before the record that waits")
 
-// place is where a record is.
-type place struct {
-	epoch    entity.Epoch
-	position uint64
-}
-
 // hold is a stream that is held. Guarded by the publisher's mutex.
 type hold struct {
 	addr entity.Address
@@ -67,17 +61,18 @@ type hold struct {
 
 // mustWait reports whether a record has to wait, and makes it: because its
 // stream is held, or because what it follows is in another log and not known to
-// be published.
-func (g *group) mustWait(rec *entity.Record, s *span) bool {
+// be published. That what it follows is in the queue already is enough only for
+// a record that has messages itself, which come after: one without would be
+// settled, and vouch for what may never leave the queue.
+func (g *group) mustWait(rec *entity.Record, s *span, silent bool) bool {
 	h := g.holds[s.addr]
 	if h == nil {
 		epoch, position := entity.Follows(rec.Events)
-		if rec.Seq == 1 || epoch == 0 || epoch == rec.Epoch || g.ahead(epoch, position) {
+		if rec.Seq == 1 || epoch == 0 || epoch == rec.Epoch || g.published(epoch, position) || !silent && g.queuedUpTo(epoch, position) {
 			return false
 		}
 		h = g.newHold(s.addr, rec.Seq)
 		g.enter(h)
-		g.levels.settle(s.addr, rec.Seq, place{epoch, position}, nil)
 	}
 	h.upTo = max(h.upTo, rec.Seq)
 	if h.next == 0 {
@@ -261,7 +256,7 @@ func (g *group) queueTail(ctx context.Context, h *hold, rec *entity.Record, park
 	if h.total.atMs == 0 && len(messages) > 0 {
 		h.total.atMs = messages[0].AtMs
 	}
-	g.p.push(messages, h.total, time.Now())
+	g.p.push(messages, h.total, rec, nil)
 	g.p.metrics.tails.Inc()
 	if rec.Seq < h.upTo {
 		return false, nil
@@ -331,16 +326,15 @@ func (g *group) isPublished(ctx context.Context, addr entity.Address, seq uint64
 // tried again, slowly, until the broker takes them. The partition is not
 // sending.
 func (g *group) park(part *partition, it *item, err error) {
-	addr := it.span.addr
-	h := g.holds[addr]
+	h := g.holds[it.addr]
 	if h == nil {
-		h = g.newHold(addr, it.span.seq)
+		h = g.newHold(it.addr, it.seq)
 	}
-	h.from, h.next = min(h.from, it.span.seq), 0
+	h.from, h.next = min(h.from, it.seq), 0
 	refused := append([]*item{it}, part.remove(it.msg.Key)...)
 	for _, one := range refused {
-		h.upTo = max(h.upTo, one.span.seq)
-		h.from = min(h.from, one.span.seq)
+		h.upTo = max(h.upTo, one.seq)
+		h.from = min(h.from, one.seq)
 		g.giveUp(h, one)
 	}
 	h.attempts++
@@ -358,8 +352,7 @@ func (g *group) park(part *partition, it *item, err error) {
 // giveUp takes an item out of the accounts. What it is part of stays open until
 // the hold is done.
 func (g *group) giveUp(h *hold, it *item) {
-	g.queued -= it.size + itemBytes
-	g.p.topics[it.msg.Topic].pending--
+	g.release(it)
 	if it.span == h.total {
 		h.total.open--
 		return

@@ -1,248 +1,331 @@
 package publisher
 
 // Of a compacted topic consumers who come later see only the last value of a
-// key. When a SKU's level may be sent by two nodes (its actor has moved, and
+// key. When a SKU's level can be sent by two nodes (its actor has moved, and
 // the log it left is still being published; or a dead node's log is read by
-// another) the older could come last. Then the newest is sent again, after the
-// older is known to be out, until none newer has appeared while it was sent.
+// another) the older could come last.
+//
+// The rule that prevents it asks nothing of the other nodes: whoever has sent a
+// level looks, once it is acknowledged, at the SKU's newest record, and if that
+// is another one sends its level, until what was sent last was still the newest
+// when it was looked at. Only then the place in the log that the level came
+// from counts as published.
+//
+// Why the topic ends with the newest: take the last message of a SKU that it
+// holds. Its sender has looked at the journal after that, and seen nothing
+// newer, or there would be a message after the last. What was committed later
+// was sent later. A sender that died before it looked has left its log unmarked
+// at that place, so whoever adopts the log sends the newest once more and looks.
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
-	"slices"
+	"math"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"stampede/actors/entity"
 	"stampede/events/cloudevents"
 )
 
 const (
+	// levelsEvery is how often levels are looked at that wait for something, and
+	// levelsApart the least time between two rounds.
 	levelsEvery = 250 * time.Millisecond
-	// levelsAtOnce bounds the levels of one round, and maxLevels those that wait.
-	levelsAtOnce = 512
-	maxLevels    = 200_000
+	levelsApart = 20 * time.Millisecond
+	// levelsAtOnce bounds the levels of one round, levelReads how many streams
+	// are read at once for it.
+	levelsAtOnce = 1024
+	levelReads   = 16
+	// levelBytes is about what a SKU whose level is not sure takes in memory.
+	levelBytes = 384
 )
 
-// levels is the streams whose newest level is to be sent again. Guarded by the
-// publisher's mutex.
+// levels is the SKUs of which it is not sure that the topic ends with the
+// newest level. Guarded by the publisher's mutex.
 type levels struct {
-	waiting map[entity.Address]*level
-	order   []*level
-	full    bool
+	// queued counts the levels that came from a log and wait in a queue or are
+	// on their way.
+	queued map[entity.Address]int
+	unsure map[entity.Address]*level
+	// late are the spans that wait for nothing but a level's second sending.
+	late int
+	// look tells the keeper that there is something to look at; holds one.
+	look chan struct{}
 }
 
+// level is one such SKU.
 type level struct {
 	addr entity.Address
-	// seq is the newest record that is known of.
-	seq uint64
-	// after are what has to be published before.
-	after []place
-	// spans wait for it, one a log.
-	spans map[entity.Epoch]*span
-	// changed: something was added since it was begun.
-	changed bool
-	// begin is seq as of when the round began, and sent the record whose level
-	// was sent in it: these and total are the sender's own.
-	begin uint64
-	sent  uint64
-	total *span
+	// sent is the record whose level was acknowledged last; 0: none.
+	sent uint64
+	// queued: the newest level was read and is being sent.
+	queued bool
+	// spans wait until the level is sure: of a log the first is enough, those
+	// after it are above. others are of no log.
+	spans  map[entity.Epoch]*span
+	others []*span
+	// again is when the level is sent a second time; zero: it need not be.
+	again time.Time
+	// late: it waits for nothing but again.
+	late bool
+	// changes counts them: what was read before one proves nothing.
+	changes int
 }
 
-func newLevels() levels { return levels{waiting: make(map[entity.Address]*level)} }
+func newLevels() levels {
+	return levels{queued: make(map[entity.Address]int), unsure: make(map[entity.Address]*level), look: make(chan struct{}, 1)}
+}
 
-// settle notes a stream whose newest level is to be sent, once what is at a
-// place (if any) is published. It reports whether s, if any, waits for that.
-func (l *levels) settle(addr entity.Address, seq uint64, after place, s *span) (waits bool) {
-	if groupOf(addr.Kind) != "stock" {
-		return false
-	}
-	v := l.waiting[addr]
+// bytes is about what the SKUs that are not sure take in memory.
+func (l *levels) bytes() int { return len(l.unsure) * levelBytes }
+
+// doubt notes that a SKU's level is not sure (any more).
+func (l *levels) doubt(addr entity.Address) *level {
+	v := l.unsure[addr]
 	if v == nil {
-		if s == nil && len(l.waiting) >= maxLevels {
-			l.full = true
-			return false
-		}
-		v = &level{addr: addr, seq: seq, spans: make(map[entity.Epoch]*span)}
-		l.waiting[addr] = v
-		l.order = append(l.order, v)
+		v = &level{addr: addr, spans: make(map[entity.Epoch]*span)}
+		l.unsure[addr] = v
 	}
-	v.seq, v.changed = max(v.seq, seq), true
-	if after != (place{}) {
-		v.after = append(v.after, after)
+	v.changes++
+	l.setLate(v, false)
+	select {
+	case l.look <- struct{}{}:
+	default:
 	}
-	if s == nil || v.spans[s.epoch] != nil {
-		return false // of a log, what is above the first that waits waits with it
-	}
-	v.spans[s.epoch] = s
-	return true
+	return v
 }
 
-// keepLevels sends the levels that wait until ctx ends.
+func (l *levels) setLate(v *level, late bool) {
+	switch {
+	case late && !v.late:
+		l.late += len(v.spans)
+	case !late && v.late:
+		l.late -= len(v.spans)
+	}
+	v.late = late
+}
+
+// keep makes a span wait until the level is sure.
+func (v *level) keep(s *span) {
+	switch first := v.spans[s.epoch]; {
+	case s.tracker == nil:
+		v.others = append(v.others, s)
+	case first == nil:
+		v.spans[s.epoch] = s
+	case first.position <= s.position:
+		s.settle()
+	default:
+		v.spans[s.epoch] = s
+		first.settle()
+	}
+}
+
+// adopted takes the stock levels out of the messages of an adopted record: the
+// newest is sent instead, which keeps the log's watermark below the record. And
+// it is sent a second time, for what the dead node had on its way to the
+// brokers can be stored as late as what it had on its way to the journal.
+func (g *group) adopted(rec *entity.Record, messages []cloudevents.Message) []cloudevents.Message {
+	kept := messages[:0]
+	for i := range messages {
+		if !g.p.topics[messages[i].Topic].compacted {
+			kept = append(kept, messages[i])
+		}
+	}
+	if len(kept) == len(messages) {
+		return kept
+	}
+	addr := entity.Address{Kind: rec.Kind, ID: rec.ID}
+	v := g.levels.doubt(addr)
+	if g.p.cfg.Log.Quiet > 0 {
+		v.again = time.Now().Add(g.p.cfg.Log.Quiet)
+	}
+	if v.spans[rec.Epoch] == nil {
+		s := &span{group: g, addr: addr, seq: rec.Seq, epoch: rec.Epoch, position: rec.Position, open: 1}
+		g.tracker(rec.Epoch).add(s)
+		v.keep(s)
+	}
+	return kept
+}
+
+// levelSent takes in that a level is acknowledged.
+func (g *group) levelSent(it *item) {
+	g.release(it)
+	l := &g.levels
+	v := l.unsure[it.addr]
+	switch {
+	case v == nil && (g.p.cfg.Log.Quiet == 0 || l.queued[it.addr] > 0):
+		// Nobody else writes logs; or another level of the SKU comes after this
+		// one, from a log that is unmarked until that one is sure.
+		it.span.settle()
+		return
+	case v == nil:
+		v = l.doubt(it.addr)
+	default:
+		l.doubt(it.addr)
+	}
+	v.sent = it.seq
+	if l.queued[it.addr] > 0 {
+		it.span.settle()
+		return
+	}
+	v.keep(it.span)
+}
+
+// keepLevels makes levels sure until ctx ends.
 func (g *group) keepLevels(ctx context.Context) {
 	ticker := time.NewTicker(levelsEvery)
 	defer ticker.Stop()
 	for failed := false; ; {
 		select {
 		case <-ticker.C:
+		case <-g.levels.look:
 		case <-ctx.Done():
 			return
 		}
-		err := g.sendLevels(ctx)
+		err := g.lookAtLevels(ctx)
 		if err != nil && !failed && ctx.Err() == nil {
 			g.p.logger.Error("stock levels cannot be read and are tried again", slog.Any("error", err))
 		}
 		failed = err != nil
+		if pause(ctx, levelsApart) != nil {
+			return
+		}
 	}
 }
 
-// sendLevels sends a round of levels and waits until they are acknowledged.
-func (g *group) sendLevels(ctx context.Context) error {
-	g.p.mu.Lock()
-	n := len(g.levels.waiting)
-	if g.levels.full {
-		g.levels.full = false
-		g.p.logger.Error("too many stock levels wait to be sent again: those of SKUs that moved beyond them can be old ones until they change", slog.Int("limit", maxLevels))
-	}
-	g.p.mu.Unlock()
-	if n == 0 {
-		return nil
-	}
-	if err := g.refreshMarks(ctx); err != nil {
-		return err
-	}
-	round := g.dueLevels()
-	defer g.putBack(round)
-	for _, v := range round {
-		if err := g.sendLevel(ctx, v); err != nil {
-			return err
-		}
-	}
-	for _, v := range round {
-		if v.total == nil {
-			continue
-		}
-		if err := g.until(ctx, func() bool { return v.total.open <= 0 }); err != nil {
-			return err
-		}
-		newest, err := g.newest(ctx, v.addr, v.sent)
-		if err != nil {
-			return err
-		}
-		g.levelSent(v, newest)
-	}
-	return nil
+// looking is a level that is looked at in a round, as of its changes then.
+type looking struct {
+	level   *level
+	changes int
+	newest  *entity.Record
 }
 
-// dueLevels takes those out of the line whose turn it is.
-func (g *group) dueLevels() []*level {
-	g.p.mu.Lock()
-	defer g.p.mu.Unlock()
-	var due, later []*level
-	for _, v := range g.levels.order {
-		ahead := len(v.after)
-		if len(due) < levelsAtOnce {
-			v.after = slices.DeleteFunc(v.after, func(at place) bool { return g.published(at.epoch, at.position) })
+// lookAtLevels compares what was sent last with the newest records.
+func (g *group) lookAtLevels(ctx context.Context) error {
+	for {
+		round, more := g.unsureLevels(time.Now())
+		if len(round) == 0 {
+			return nil
 		}
-		// What waits for the level must not wait for what the level waits for: that may be the same.
-		if len(due) == levelsAtOnce || ahead > 0 && len(v.after) == ahead && len(v.spans) == 0 {
-			later = append(later, v)
-			continue
+		reading, readCtx := errgroup.WithContext(ctx)
+		reading.SetLimit(levelReads)
+		for i := range round {
+			reading.Go(func() (err error) {
+				round[i].newest, err = g.newest(readCtx, round[i].level.addr)
+				return err
+			})
 		}
-		v.changed, v.total, v.begin = false, nil, v.seq
-		due = append(due, v)
+		if err := reading.Wait(); err != nil {
+			return err
+		}
+		for i := range round {
+			if err := g.looked(ctx, round[i]); err != nil {
+				return err
+			}
+		}
+		g.p.wakeSender()
+		if !more {
+			return nil
+		}
 	}
-	g.levels.order = later
-	return due
 }
 
-// putBack puts those into the line again that are not done.
-func (g *group) putBack(round []*level) {
+// unsureLevels lists those that can be looked at now, and whether there are more.
+func (g *group) unsureLevels(now time.Time) (round []looking, more bool) {
 	g.p.mu.Lock()
 	defer g.p.mu.Unlock()
-	for _, v := range round {
-		if g.levels.waiting[v.addr] == v {
-			g.levels.order = append(g.levels.order, v)
+	for addr, v := range g.levels.unsure {
+		// What is on its way, or held, comes by itself.
+		if v.queued || g.levels.queued[addr] > 0 || g.holds[addr] != nil || v.late && now.Before(v.again) {
+			continue
 		}
+		if len(round) == levelsAtOnce {
+			return round, true
+		}
+		round = append(round, looking{level: v, changes: v.changes})
 	}
+	return round, false
 }
 
-// sendLevel queues the newest level of a stream.
-func (g *group) sendLevel(ctx context.Context, v *level) error {
-	rec, err := g.newest(ctx, v.addr, v.begin)
-	if err != nil || rec == nil {
-		return err
-	}
+// looked lets a level go that is sure, and sends the newest otherwise.
+func (g *group) looked(ctx context.Context, at looking) error {
+	messages := g.newestLevel(at.newest)
 	if err := g.until(ctx, func() bool { return g.queued < g.limit }); err != nil {
 		return err
 	}
-	var newest []cloudevents.Message
-	if rec.Verify() == nil { // else its log's reader says so
-		for _, m := range g.mapped(nil, rec) {
-			if g.p.topics[m.Topic].compacted {
-				newest = append(newest, m)
-			}
-		}
-	}
 	g.p.mu.Lock()
 	defer g.p.mu.Unlock()
-	v.sent, v.total = rec.Seq, &span{group: g, addr: v.addr, seq: rec.Seq, open: len(newest)}
-	g.p.push(newest, v.total, time.Now())
-	g.p.wakeSender()
+	v, l := at.level, &g.levels
+	if v.changes != at.changes {
+		return nil // it is looked at again
+	}
+	due := !time.Now().Before(v.again)
+	own := g.p.cfg.Log.Epoch
+	// Then the newest comes by itself after all that was sent, from a log that is unmarked until then.
+	coming := at.newest != nil && at.newest.Epoch == own && at.newest.Position > g.tracker(own).taken
+	switch {
+	case len(messages) == 0:
+		// There is no level to send; the log's reader says why.
+	case !coming && (v.sent < at.newest.Seq || due && !v.again.IsZero()):
+		if due {
+			v.again = time.Time{}
+		}
+		v.queued = true
+		l.setLate(v, false)
+		g.p.metrics.levelsAgain.Inc()
+		g.p.push(messages, &span{group: g, addr: v.addr, seq: at.newest.Seq, open: len(messages)}, at.newest, v)
+		return nil
+	case !due:
+		v.settle(func(e entity.Epoch) bool { return e == own })
+		l.setLate(v, true)
+		g.p.progressed()
+		return nil
+	}
+	delete(l.unsure, v.addr)
+	l.setLate(v, false)
+	v.settle(func(entity.Epoch) bool { return true })
+	g.p.progressed()
 	return nil
 }
 
-// levelSent takes in that a level is acknowledged: it is done if it is still
-// the newest, nothing was added meanwhile, and nothing older can still come.
-func (g *group) levelSent(v *level, newest *entity.Record) {
-	g.p.mu.Lock()
-	defer g.p.mu.Unlock()
-	if newest != nil && newest.Seq > v.sent {
-		v.seq = newest.Seq
-		return
+// settle lets go of the spans that wait for the level, those of logs as which says.
+func (v *level) settle(which func(entity.Epoch) bool) {
+	for epoch, s := range v.spans {
+		if which(epoch) {
+			delete(v.spans, epoch)
+			s.settle()
+		}
 	}
-	if v.changed {
-		return
-	}
-	for _, s := range v.spans {
+	for _, s := range v.others {
 		s.settle()
 	}
-	clear(v.spans)
-	if len(v.after) == 0 {
-		delete(g.levels.waiting, v.addr)
-	}
-	g.p.progressed()
+	v.others = nil
 }
 
-// newest reads a stream's last record, given one that is there: it gallops
-// forth, then halves. Nil: there is none.
-func (g *group) newest(ctx context.Context, addr entity.Address, seq uint64) (*entity.Record, error) {
-	last, err := g.record(ctx, addr, seq)
-	if err != nil || last == nil {
-		return nil, err
+// newestLevel is the level of a SKU's newest record; none if it cannot be read.
+func (g *group) newestLevel(rec *entity.Record) []cloudevents.Message {
+	if rec == nil || rec.Verify() != nil {
+		return nil
 	}
-	beyond := uint64(0)
-	for step := uint64(1); beyond == 0; step *= 2 {
-		rec, err := g.record(ctx, addr, last.Seq+step)
-		switch {
-		case err != nil:
-			return nil, err
-		case rec == nil:
-			beyond = last.Seq + step
-		default:
-			last = rec
+	var out []cloudevents.Message
+	for _, m := range g.mapped(nil, rec) {
+		if g.p.topics[m.Topic].compacted {
+			out = append(out, m)
 		}
 	}
-	for beyond-last.Seq > 1 {
-		at := last.Seq + (beyond-last.Seq)/2
-		rec, err := g.record(ctx, addr, at)
-		switch {
-		case err != nil:
-			return nil, err
-		case rec == nil:
-			beyond = at
-		default:
-			last = rec
+	return out
+}
+
+// newest reads a stream's last record. Nil: there is none.
+func (g *group) newest(ctx context.Context, addr entity.Address) (*entity.Record, error) {
+	for rec, err := range g.p.cfg.Streams.ReadStreamBack(ctx, addr.Stream(), math.MaxUint64) {
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", addr.Stream(), err)
 		}
+		return rec, nil
 	}
-	return last, nil
+	return nil, ctx.Err()
 }

@@ -9,6 +9,7 @@ type metrics struct {
 	published     *prometheus.CounterVec
 	failures      *prometheus.CounterVec
 	conflated     prometheus.Counter
+	levelsAgain   prometheus.Counter
 	dataOmitted   prometheus.Counter
 	unpublishable prometheus.Counter
 	batchRecords  prometheus.Histogram
@@ -30,6 +31,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}, []string{"topic"}),
 		conflated: f.NewCounter(prometheus.CounterOpts{
 			Name: "stampede_events_levels_conflated_total", Help: "Stock levels that were replaced by a newer one before they were sent.",
+		}),
+		levelsAgain: f.NewCounter(prometheus.CounterOpts{
+			Name: "stampede_events_levels_sent_again_total", Help: "Stock levels that were read from the journal and sent because an older one could have come last.",
 		}),
 		dataOmitted: f.NewCounter(prometheus.CounterOpts{
 			Name: "stampede_events_data_omitted_total", Help: "Events that the broker found too large and that were published without their data.",

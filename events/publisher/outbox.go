@@ -112,7 +112,7 @@ func (p *Publisher) Stats() Stats {
 		s.Pending += t.pending
 	}
 	for _, g := range p.groups {
-		s.Bytes += g.queued + g.held
+		s.Bytes += g.queued + g.held + g.levels.bytes()
 		s.Oldest = max(s.Oldest, g.oldest())
 	}
 	if mark := p.mark(p.cfg.Log.Epoch); settled > mark {

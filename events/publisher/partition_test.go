@@ -32,3 +32,11 @@ func TestSequencesWrap(t *testing.T) {
 		}
 	}
 }
+
+func ids(n int) []int {
+	out := make([]int, n)
+	for i := range out {
+		out[i] = i
+	}
+	return out
+}

@@ -153,9 +153,23 @@ func (p *Publisher) partition(t *topic, key string) *partition {
 // settleItem lets go of an item that is acknowledged or was superseded by one
 // that is tracked itself.
 func (p *Publisher) settleItem(it *item) {
-	it.span.group.queued -= it.size + itemBytes
-	p.topics[it.msg.Topic].pending--
+	it.span.group.release(it)
 	it.span.settle()
+}
+
+// release takes an item out of the accounts of what is queued.
+func (g *group) release(it *item) {
+	g.queued -= it.size + itemBytes
+	g.p.topics[it.msg.Topic].pending--
+	if it.level != nil {
+		it.level.queued = false
+	}
+	if !it.counted {
+		return
+	}
+	if g.levels.queued[it.addr]--; g.levels.queued[it.addr] == 0 {
+		delete(g.levels.queued, it.addr)
+	}
 }
 
 // progressed wakes whoever waits for room or for a watermark.

@@ -4,12 +4,13 @@ import (
 	"slices"
 	"time"
 
+	"stampede/actors/entity"
 	"stampede/events/cloudevents"
 )
 
 // itemBytes is what an item takes in memory beyond its message's size in a
 // batch (measured: slices, strings' headers, the item itself).
-const itemBytes = 280
+const itemBytes = 320
 
 // item is one message on its way to its partition.
 type item struct {
@@ -17,6 +18,13 @@ type item struct {
 	// size is the message's in a batch.
 	size int
 	span *span
+	// addr and seq are the record that it is of: a span can be of many.
+	addr entity.Address
+	seq  uint64
+	// level is the one that it was read for; nil: it came from a log.
+	level *level
+	// counted: it is among the levels that came from a log.
+	counted bool
 	// due is when it may be sent at the earliest; zero: at once.
 	due time.Time
 	// omitted: the broker found it too large, so it goes out without its data.

@@ -185,7 +185,7 @@ func (r *Replayer) stream(ctx context.Context, g *group, addr entity.Address, wh
 	if err != nil || seq == 0 {
 		return err
 	}
-	last := uint64(0)
+	some := false
 	for rec, err := range g.p.cfg.Streams.ReadStream(ctx, addr.Stream(), seq-1) {
 		if err != nil {
 			return fmt.Errorf("read %s: %w", addr.Stream(), err)
@@ -200,11 +200,11 @@ func (r *Replayer) stream(ctx context.Context, g *group, addr entity.Address, wh
 		if !more {
 			break
 		}
-		last = rec.Seq
+		some = true
 	}
-	if last > 0 {
+	if some && addr.Kind == "sku" { // of its levels the newest is sent
 		g.p.mu.Lock()
-		g.levels.settle(addr, last, place{}, nil)
+		g.levels.doubt(addr)
 		g.p.mu.Unlock()
 	}
 	return ctx.Err()
@@ -232,7 +232,7 @@ func (r *Replayer) record(ctx context.Context, g *group, rec *entity.Record, wha
 		return false, nil
 	}
 	job.total.open += len(again)
-	g.p.push(again, job.total, time.Now())
+	g.p.push(again, job.total, rec, nil)
 	g.p.mu.Unlock()
 	g.p.wakeSender()
 	r.mu.Lock()
@@ -260,7 +260,7 @@ func (r *Replayer) pace(ctx context.Context, n int) error {
 // seqOf is the record that holds an event version, or the first above it; 0:
 // there is none.
 func (g *group) seqOf(ctx context.Context, addr entity.Address, version uint64) (uint64, error) {
-	newest, err := g.newest(ctx, addr, 1)
+	newest, err := g.newest(ctx, addr)
 	if err != nil || newest == nil || newest.LastVersion < version {
 		return 0, err
 	}

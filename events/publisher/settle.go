@@ -66,7 +66,11 @@ func beginsAnew(err error) bool {
 func (p *Publisher) acknowledge(part *partition) {
 	n := len(part.batch.items)
 	for _, it := range part.batch.items {
-		p.settleItem(it)
+		if p.topics[part.topic].compacted {
+			it.span.group.levelSent(it)
+		} else {
+			p.settleItem(it)
+		}
 	}
 	p.topics[part.topic].published += uint64(n) //nolint:gosec // a count
 	p.metrics.published.WithLabelValues(part.topic).Add(float64(n))

@@ -145,6 +145,15 @@ func (j *Journal) ReadStream(ctx context.Context, stream string, afterSeq uint64
 	return j.read(ctx, records, func(r *entity.Record) bool { return r.Seq > afterSeq })
 }
 
+// ReadStreamBack implements persistence.Journal.
+func (j *Journal) ReadStreamBack(ctx context.Context, stream string, beforeSeq uint64) iter.Seq2[*entity.Record, error] {
+	j.mu.Lock()
+	records := slices.Clone(j.streams[stream])
+	j.mu.Unlock()
+	slices.Reverse(records)
+	return j.read(ctx, records, func(r *entity.Record) bool { return r.Seq < beforeSeq })
+}
+
 func (j *Journal) read(ctx context.Context, records []*entity.Record, want func(*entity.Record) bool) iter.Seq2[*entity.Record, error] {
 	return func(yield func(*entity.Record, error) bool) {
 		if j.OnRead != nil {
