@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -79,8 +80,7 @@ func TestALateSenderThatDies(t *testing.T) {
 func TestALevelThatWasOnItsWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j, l := logtest.NewJournal(3), newFakeLink(t)
-		one, two := startNode(t, j, l, 1), startNode(t, j, l, 2)
-		one.delay = func() time.Duration { return 900 * time.Millisecond }
+		one, two := startSlowNode(t, j, l, 1, func() time.Duration { return 900 * time.Millisecond }), startNode(t, j, l, 2)
 		j.Append(1, "sku", "A", reserved(1))
 		time.Sleep(200 * time.Millisecond)
 		one.dead.Store(true)
@@ -112,10 +112,8 @@ func TestNodesComeAndGo(t *testing.T) {
 				shop := logtest.NewShop(j, seed, 4)
 				nodes, gone := map[entity.Epoch]*testNode{}, []entity.Epoch{}
 				begin := func(epoch entity.Epoch) {
-					n := startNode(t, j, l, epoch)
 					slow := rand.New(rand.NewPCG(seed, uint64(epoch)))
-					n.delay = func() time.Duration { return time.Duration(slow.IntN(5)/4*slow.IntN(900)) * time.Millisecond }
-					nodes[epoch] = n
+					nodes[epoch] = startSlowNode(t, j, l, epoch, func() time.Duration { return time.Duration(slow.IntN(5)/4*slow.IntN(900)) * time.Millisecond })
 				}
 				begin(1)
 				begin(2)
@@ -143,7 +141,6 @@ func TestNodesComeAndGo(t *testing.T) {
 					n.logs.adopt(gone...)
 				}
 				time.Sleep(2 * time.Minute)
-				l.overlap = false // of several producers there are several
 				checkPublished(t, l, allRecords(j))
 				for epoch := entity.Epoch(1); epoch <= epochs; epoch++ {
 					if log := j.Records(epoch); len(log) > 0 && watermark(t, j, epoch) < log[len(log)-1].Position {
@@ -193,8 +190,9 @@ func TestARefusedEventOfATail(t *testing.T) {
 		j, l := logtest.NewJournal(2), newFakeLink(t)
 		one := startNode(t, j, l, 1)
 		one.away.Store(true)
-		refusing := true
-		l.refuse = func(key string) bool { return refusing && key == "ord_1" }
+		var refusing atomic.Bool
+		refusing.Store(true)
+		l.refuse = func(key string) bool { return refusing.Load() && key == "ord_1" }
 		expired := func() *orderpb.Event { return &orderpb.Event{Event: &orderpb.Event_Expired{}} }
 		for range 5 {
 			j.Append(1, "order", "ord_1", expired())
@@ -205,7 +203,7 @@ func TestARefusedEventOfATail(t *testing.T) {
 		if got := watermark(t, j, 2); got >= last.Position {
 			t.Errorf("marked %d, and nothing is published", got)
 		}
-		refusing = false
+		refusing.Store(false)
 		time.Sleep(time.Minute)
 		checkPublished(t, l, allRecords(j))
 		one.kill(t)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"math/rand/v2"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -46,10 +47,12 @@ type testNode struct {
 	away atomic.Bool // the broker, for this node
 	// dead: nothing that it does reaches anybody. blind: it cannot read streams.
 	dead, blind atomic.Bool
-	// delay, if set, is how long a request is on its way to the broker.
-	delay func() time.Duration
-	stop  context.CancelFunc
-	done  chan error
+	// delay, if set, is how long a request is on its way to the broker. It is
+	// called by one at a time.
+	delay   func() time.Duration
+	delayMu sync.Mutex
+	stop    context.CancelFunc
+	done    chan error
 }
 
 // kill ends a node without a word; what is on its way arrives.
@@ -84,8 +87,15 @@ func (s nodeStore) ReadStreamBack(ctx context.Context, stream string, beforeSeq 
 }
 
 func startNode(t *testing.T, j *logtest.Journal, l *fakeLink, epoch entity.Epoch) *testNode {
-	n := &testNode{done: make(chan error, 1)}
+	return startSlowNode(t, j, l, epoch, nil)
+}
+
+func startSlowNode(t *testing.T, j *logtest.Journal, l *fakeLink, epoch entity.Epoch, delay func() time.Duration) *testNode {
+	n := &testNode{done: make(chan error, 1), delay: delay}
 	cfg := testConfig(j, epoch)
+	l.mu.Lock()
+	l.several = true
+	l.mu.Unlock()
 	store := nodeStore{j, n}
 	cfg.Log.Cluster, cfg.Log.Quiet, cfg.Log.Watermarks, cfg.Streams = &n.logs, time.Second, store, store
 	cfg.Limits = Limits{PendingBytes: 60_000, BatchRecords: 20, LongestBackoff: 200 * time.Millisecond, DrainTimeout: 20 * time.Second}
@@ -107,7 +117,10 @@ func (l *awayLink) produce(ctx context.Context, leader int, batches []outgoing) 
 		return nil, errors.New("connection refused")
 	}
 	if l.node.delay != nil {
-		time.Sleep(l.node.delay())
+		l.node.delayMu.Lock()
+		d := l.node.delay()
+		l.node.delayMu.Unlock()
+		time.Sleep(d)
 		ctx = context.WithoutCancel(ctx) // it has left
 	}
 	return l.fakeLink.produce(ctx, leader, batches)
@@ -150,7 +163,6 @@ func TestActorsMove(t *testing.T) {
 				two.away.Store(false)
 				three.away.Store(false)
 				time.Sleep(time.Minute)
-				l.overlap = false // of two producers there are two
 				checkPublished(t, l, allRecords(j))
 				for _, epoch := range []entity.Epoch{1, 2, 3} {
 					log := j.Records(epoch)
@@ -225,7 +237,6 @@ func TestALongTail(t *testing.T) {
 		}
 		one.away.Store(false)
 		time.Sleep(20 * time.Second)
-		l.overlap = false
 		checkPublished(t, l, allRecords(j))
 		if n := metric(t, two.p, "stampede_events_tail_records_total"); n < 3000 || n > 5300 {
 			t.Errorf("%v records were read for the tail", n)
