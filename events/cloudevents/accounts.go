@@ -9,14 +9,14 @@ import (
 	"stampede/actors/entity"
 	"stampede/proto/gen/accountpb"
 	"stampede/proto/gen/eventspb"
-	"stampede/proto/gen/journalpb"
 )
 
-func (m *Mapper) mapAccount(dst []Message, rec *entity.Record, batch *journalpb.Batch) ([]Message, error) {
+func (m *Mapper) mapAccount(dst []Message, rec *entity.Record, entries []entry) ([]Message, error) {
 	stream := rec.Stream()
-	for i, entry := range batch.Entries {
+	room := m.room(stream, len(entries), usualDataBytes)
+	for i, entry := range entries {
 		var e accountpb.Event
-		if err := proto.Unmarshal(entry.Event, &e); err != nil {
+		if err := proto.Unmarshal(entry.event, &e); err != nil {
 			return dst, &entity.CorruptError{Stream: stream, Seq: rec.Seq, Reason: err.Error()}
 		}
 		data, private := accountData(rec.ID, &e)
@@ -26,9 +26,9 @@ func (m *Mapper) mapAccount(dst []Message, rec *entity.Record, batch *journalpb.
 		if data == nil {
 			return dst, fmt.Errorf("version %d: %w", rec.FirstVersion+uint64(i), ErrUnmapped)
 		}
-		msg, err := m.message(event{
+		msg, err := m.message(room, event{
 			topic: TopicAccounts, stream: stream, key: rec.ID, version: rec.FirstVersion + uint64(i), atMs: e.AtMs,
-			trace: entry.TraceParent, data: data,
+			trace: entry.trace, data: data,
 		})
 		if err != nil {
 			return dst, err

@@ -2,7 +2,6 @@ package cloudevents
 
 import (
 	"encoding/hex"
-	"regexp"
 	"strconv"
 	"time"
 
@@ -44,34 +43,45 @@ const (
 	timeLayout     = "2006-01-02T15:04:05.000Z"
 )
 
-// headers are an event's. What is of this event alone is written into one
-// piece of memory: id, sequence and time.
-func (m *Mapper) headers(e event) []Header {
+const (
+	// maxHeaders is how many an event has at most.
+	maxHeaders = 11
+	// textBytes is what id, sequence, time and traceparent take beside the stream.
+	textBytes = 1 + 2*sequenceDigits + len(timeLayout) + traceparentBytes
+)
+
+// headers are an event's. What is of this event alone is written into the
+// room: id, sequence, time and traceparent.
+func (m *Mapper) headers(r *room, e event) []Header {
 	typ := m.types[e.data.ProtoReflect().Descriptor().FullName()]
-	b := make([]byte, 0, len(e.stream)+1+2*sequenceDigits+len(timeLayout))
-	b = append(append(b, e.stream...), '/')
+	var own [256]byte
+	b := append(append(own[:0], e.stream...), '/')
 	b = strconv.AppendUint(b, e.version, 10)
 	id := len(b)
 	b = appendSequence(b, e.version)
 	b = time.UnixMilli(e.atMs).UTC().AppendFormat(b, timeLayout)
-	text := string(b)
-	headers := make([]Header, 0, 11)
-	headers = append(headers,
+	at := len(b)
+	b = appendTraceparent(b, e.trace)
+	start := r.text.Len()
+	r.text.Write(b)
+	text := r.text.String()[start:]
+	from := len(r.headers)
+	r.headers = append(r.headers,
 		Header{"content-type", m.contentType},
 		Header{"ce_specversion", "1.0"},
 		Header{"ce_id", text[:id]},
 		Header{"ce_source", m.sources[e.topic]},
 		Header{"ce_type", typ.name},
 		Header{"ce_subject", e.key},
-		Header{"ce_time", text[id+sequenceDigits:]},
+		Header{"ce_time", text[id+sequenceDigits : at]},
 		Header{"ce_dataschema", typ.schema},
 		Header{"ce_sequence", text[id : id+sequenceDigits]},
 		Header{"ce_partitionkey", e.key},
 	)
-	if t := traceparent(e.trace); t != "" {
-		headers = append(headers, Header{"traceparent", t})
+	if len(b) > at {
+		r.headers = append(r.headers, Header{"traceparent", text[at:]})
 	}
-	return headers
+	return r.headers[from:len(r.headers):len(r.headers)]
 }
 
 // appendSequence writes a version in 20 digits: strings sort as the numbers do.
@@ -84,19 +94,37 @@ func appendSequence(b []byte, version uint64) []byte {
 	return append(b, digits[:]...)
 }
 
-var traceparentText = regexp.MustCompile(`^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$`)
+const (
+	// traceparentBytes is the length of a W3C trace context as text, and
+	// traceBytes as version, trace id, parent id and flags.
+	traceparentBytes = 55
+	traceBytes       = 26
+)
 
-// traceparent is the header form of a stored W3C trace context: 26 bytes
-// (version, trace id, parent id, flags) or already the text of 55 characters.
-// Anything else is no trace context: the event goes out without one.
-func traceparent(b []byte) string {
+// appendTraceparent writes the header form of a stored trace context, which is
+// its bytes or its text. Anything else is none: the event goes out without one.
+func appendTraceparent(b, trace []byte) []byte {
 	switch {
-	case len(b) == 26:
-		return hex.EncodeToString(b[:1]) + "-" + hex.EncodeToString(b[1:17]) + "-" + hex.EncodeToString(b[17:25]) + "-" + hex.EncodeToString(b[25:])
-	case len(b) == 55 && traceparentText.Match(b):
-		return string(b)
+	case len(trace) == traceBytes:
+		b = append(hex.AppendEncode(b, trace[:1]), '-')
+		b = append(hex.AppendEncode(b, trace[1:17]), '-')
+		b = append(hex.AppendEncode(b, trace[17:25]), '-')
+		return hex.AppendEncode(b, trace[25:])
+	case len(trace) == traceparentBytes && isTraceparent(trace):
+		return append(b, trace...)
 	}
-	return ""
+	return b
+}
+
+// isTraceparent reports lower-case hexadecimal digits in groups of 2, 32, 16 and 2.
+func isTraceparent(text []byte) bool {
+	for i, c := range text {
+		dash := i == 2 || i == 35 || i == 52
+		if dash != (c == '-') || !dash && (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
 }
 
 // WithoutData is the message as it is published when the broker finds it too

@@ -7,13 +7,13 @@ package cloudevents
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"stampede/actors/entity"
 	"stampede/proto/gen/eventspb"
-	"stampede/proto/gen/journalpb"
 )
 
 // Format is how the data of an event is written.
@@ -95,29 +95,33 @@ func NewMapper(format Format, source string) *Mapper {
 // and returns the extended slice. Private events have none. On an error (the
 // record is corrupt, or wraps ErrUnmapped) nothing is appended.
 func (m *Mapper) Map(dst []Message, rec *entity.Record) ([]Message, error) {
-	var batch journalpb.Batch
-	if err := proto.Unmarshal(rec.Events, &batch); err != nil {
+	var few [16]entry
+	entries := few[:0]
+	err := entity.EachEvent(rec.Events, func(event, trace []byte) error {
+		entries = append(entries, entry{event: event, trace: trace})
+		return nil
+	})
+	if err != nil {
 		return dst, &entity.CorruptError{Stream: rec.Stream(), Seq: rec.Seq, Reason: err.Error()}
 	}
-	if n := uint64(len(batch.Entries)); n == 0 || n != rec.LastVersion-rec.FirstVersion+1 {
+	if n := uint64(len(entries)); n == 0 || n != rec.LastVersion-rec.FirstVersion+1 {
 		return dst, &entity.CorruptError{
 			Stream: rec.Stream(), Seq: rec.Seq,
 			Reason: fmt.Sprintf("%d events for versions %d to %d", n, rec.FirstVersion, rec.LastVersion),
 		}
 	}
 	before := len(dst)
-	var err error
 	switch rec.Kind {
 	case "order":
-		dst, err = m.mapOrder(dst, rec, &batch)
+		dst, err = m.mapOrder(dst, rec, entries)
 	case "sku":
-		dst, err = m.mapSKU(dst, rec, &batch)
+		dst, err = m.mapSKU(dst, rec, entries)
 	case "product":
-		dst, err = m.mapProduct(dst, rec, &batch)
+		dst, err = m.mapProduct(dst, rec, entries)
 	case "sale":
-		dst, err = m.mapSale(dst, rec, &batch)
+		dst, err = m.mapSale(dst, rec, entries)
 	case "account":
-		dst, err = m.mapAccount(dst, rec, &batch)
+		dst, err = m.mapAccount(dst, rec, entries)
 	case "apikey", "roster":
 		// What operators do with keys, and that they are counted, concerns nobody outside.
 	default:
@@ -128,6 +132,9 @@ func (m *Mapper) Map(dst []Message, rec *entity.Record) ([]Message, error) {
 	}
 	return dst, nil
 }
+
+// entry is one journal event as it is stored: parts of the record, not copies.
+type entry struct{ event, trace []byte }
 
 // event is one journal event on its way to becoming a message.
 type event struct {
@@ -140,24 +147,52 @@ type event struct {
 	data    proto.Message
 }
 
-func (m *Mapper) message(e event) (Message, error) {
-	value, err := m.marshal(e.data)
+// room is what the messages of one record are written into: a few pieces of
+// memory for all of them. What outgrows its piece gets another.
+type room struct {
+	headers []Header
+	text    strings.Builder
+	values  []byte
+}
+
+// room is for n messages of a stream, of about so many bytes of data each.
+func (m *Mapper) room(stream string, n, dataBytes int) *room {
+	r := &room{headers: make([]Header, 0, n*maxHeaders), values: make([]byte, 0, n*dataBytes)}
+	r.text.Grow(n * (len(stream) + textBytes))
+	return r
+}
+
+// What the data of most events take; a SKU's have its level in them.
+const (
+	usualDataBytes = 256
+	stockDataBytes = 384
+)
+
+func (m *Mapper) message(r *room, e event) (Message, error) {
+	value, err := m.marshal(r, e.data)
 	if err != nil {
 		return Message{}, err
 	}
 	if len(value) > MaxDataBytes && leaveOutNames(e.data) {
-		if value, err = m.marshal(e.data); err != nil {
+		if value, err = m.marshal(r, e.data); err != nil {
 			return Message{}, err
 		}
 	}
 	return Message{
-		Topic: e.topic, Key: e.key, Value: value, Headers: m.headers(e), AtMs: e.atMs, Version: e.version,
+		Topic: e.topic, Key: e.key, Value: value, Headers: m.headers(r, e), AtMs: e.atMs, Version: e.version,
 	}, nil
 }
 
-func (m *Mapper) marshal(data proto.Message) ([]byte, error) {
+func (m *Mapper) marshal(r *room, data proto.Message) ([]byte, error) {
+	from := len(r.values)
 	if m.format == Protobuf {
-		return proto.MarshalOptions{Deterministic: true}.Marshal(data)
+		all, err := proto.MarshalOptions{Deterministic: true}.MarshalAppend(r.values, data)
+		if err != nil {
+			return nil, err
+		}
+		r.values = all
+	} else {
+		r.values = m.json.append(r.values, data)
 	}
-	return m.json.append(make([]byte, 0, 256), data), nil
+	return r.values[from:len(r.values):len(r.values)], nil
 }

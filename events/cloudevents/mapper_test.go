@@ -451,3 +451,32 @@ func TestLargestEvents(t *testing.T) {
 		}
 	}
 }
+
+// The messages of a record share memory and nothing else: each is what it is in
+// a record of its own, also where texts outgrow what was set aside, and writing
+// behind one leaves the next alone.
+func TestMessagesOfARecordAreApart(t *testing.T) {
+	for _, format := range []Format{JSON, Protobuf} {
+		m := NewMapper(format, "")
+		var events []proto.Message
+		for i := range 40 {
+			events = append(events, &orderpb.Event{AtMs: atMs + int64(i), Event: &orderpb.Event_Reserved{Reserved: &orderpb.Reserved{
+				Total: eur(int64(i)), Lines: []*orderpb.LineHold{{Sku: "MUG", Name: strings.Repeat("ü", 13*i), Quantity: int64(i)}},
+			}}})
+		}
+		together := mapRecord(t, m, record(t, "order", orderID, 1, events...))
+		if len(together) != len(events) {
+			t.Fatalf("%d messages of %d events", len(together), len(events))
+		}
+		for i := range together {
+			_ = append(together[i].Value, "x"...)
+			_ = append(together[i].Headers, Header{"x", "x"})
+		}
+		for i, e := range events {
+			alone := mapRecord(t, m, record(t, "order", orderID, uint64(i+1), e))
+			if diff := cmp.Diff(alone, together[i:i+1]); diff != "" {
+				t.Fatalf("message %d (-alone +together)\n%s", i, diff)
+			}
+		}
+	}
+}

@@ -7,18 +7,18 @@ import (
 
 	"stampede/actors/entity"
 	"stampede/proto/gen/eventspb"
-	"stampede/proto/gen/journalpb"
 	"stampede/proto/gen/skupb"
 )
 
 // mapSKU appends the record's events and, last, the SKU's newest level.
-func (m *Mapper) mapSKU(dst []Message, rec *entity.Record, batch *journalpb.Batch) ([]Message, error) {
+func (m *Mapper) mapSKU(dst []Message, rec *entity.Record, entries []entry) ([]Message, error) {
 	stream := rec.Stream()
+	room := m.room(stream, len(entries), stockDataBytes)
 	var last event
 	gone := false
-	for i, entry := range batch.Entries {
+	for i, entry := range entries {
 		var e skupb.Event
-		if err := proto.Unmarshal(entry.Event, &e); err != nil {
+		if err := proto.Unmarshal(entry.event, &e); err != nil {
 			return dst, &entity.CorruptError{Stream: stream, Seq: rec.Seq, Reason: err.Error()}
 		}
 		version := rec.FirstVersion + uint64(i)
@@ -27,17 +27,17 @@ func (m *Mapper) mapSKU(dst []Message, rec *entity.Record, batch *journalpb.Batc
 		if data == nil {
 			return dst, fmt.Errorf("version %d: %w", version, ErrUnmapped)
 		}
-		msg, err := m.message(event{
-			topic: TopicStock, stream: stream, key: rec.ID, version: version, atMs: e.AtMs, trace: entry.TraceParent, data: data,
+		msg, err := m.message(room, event{
+			topic: TopicStock, stream: stream, key: rec.ID, version: version, atMs: e.AtMs, trace: entry.trace, data: data,
 		})
 		if err != nil {
 			return dst, err
 		}
 		dst = append(dst, msg)
 		gone = stillGone(gone, &e)
-		last = event{topic: TopicStockLevels, stream: stream, key: rec.ID, version: version, atMs: e.AtMs, trace: entry.TraceParent, data: level}
+		last = event{topic: TopicStockLevels, stream: stream, key: rec.ID, version: version, atMs: e.AtMs, trace: entry.trace, data: level}
 	}
-	msg, err := m.message(last)
+	msg, err := m.message(m.room(stream, 1, usualDataBytes), last) // a level may wait longer than what is beside it
 	if err != nil {
 		return dst, err
 	}

@@ -7,11 +7,8 @@ import (
 	"log/slog"
 	"math"
 
-	"google.golang.org/protobuf/proto"
-
 	"stampede/actors/entity"
 	"stampede/persistence"
-	"stampede/proto/gen/journalpb"
 )
 
 // batch is the work on one Take: whatever many records touch a row, it is
@@ -176,19 +173,21 @@ func (b *batch) apply(row *cached, rec *entity.Record) (err error) {
 			err = &entity.CorruptError{Stream: rec.Stream(), Seq: rec.Seq, Reason: fmt.Sprint(cause)}
 		}
 	}()
-	var entries journalpb.Batch
-	if err := proto.Unmarshal(rec.Events, &entries); err != nil {
+	version := rec.FirstVersion
+	err = entity.EachEvent(rec.Events, func(event, _ []byte) error {
+		atMs, err := row.aggregate.apply(event, version)
+		if err != nil {
+			return err
+		}
+		version++
+		b.happened(atMs)
+		return nil
+	})
+	if err != nil {
 		return &entity.CorruptError{Stream: rec.Stream(), Seq: rec.Seq, Reason: err.Error()}
 	}
-	if n := uint64(len(entries.Entries)); n == 0 || n != rec.LastVersion-rec.FirstVersion+1 {
+	if version == rec.FirstVersion || version-1 != rec.LastVersion {
 		return &entity.CorruptError{Stream: rec.Stream(), Seq: rec.Seq, Reason: "its versions are not those of its events"}
-	}
-	for i, entry := range entries.Entries {
-		atMs, err := row.aggregate.apply(entry.Event, rec.FirstVersion+uint64(i))
-		if err != nil {
-			return &entity.CorruptError{Stream: rec.Stream(), Seq: rec.Seq, Reason: err.Error()}
-		}
-		b.happened(atMs)
 	}
 	row.version, row.wakeAtMs = rec.LastVersion, rec.WakeAtMs
 	return nil
