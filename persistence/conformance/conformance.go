@@ -97,6 +97,7 @@ func Run(t *testing.T, h Harness) {
 		{"Snapshots/race", testSnapshotRace},
 		{"Views/version guard", testRowVersions},
 		{"Views/version race", testRowRace},
+		{"Views/batches", testRowBatches},
 		{"Views/pages", testPages},
 		{"Views/filters", testFilters},
 		{"Views/due", testDue},

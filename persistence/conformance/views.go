@@ -113,6 +113,59 @@ func testRowRace(t *testing.T, h Harness) {
 	}
 }
 
+// testRowBatches: batches of new rows, newer and older ones, some of them twice,
+// some with another place in the lists and some tracked, end as if each row had
+// been put by itself.
+func testRowBatches(t *testing.T, h Harness) {
+	const batches, ids = 12, 150
+	s := h.Open(t)
+	random := seeded(t)
+	want := make(map[string]persistence.Row)
+	changes := make(map[string]uint64)
+	for range batches {
+		var batch []persistence.Row
+		for range random.IntN(120) + 1 {
+			id := random.IntN(ids)
+			r := persistence.Row{
+				Kind: "order", ID: fmt.Sprint("o", id), Version: random.Uint64N(5) + 1, Owner: "ann", State: fmt.Sprint("S", random.IntN(3)),
+				SortMs: 7, Tracked: id%40 == 0,
+			}
+			if random.IntN(30) == 0 {
+				r.Owner, r.SortMs = "bob", 8
+			}
+			r.Body = []byte(fmt.Sprint(r.Version, r.Owner, r.State))
+			batch = append(batch, r)
+			if r.Version > want[r.ID].Version {
+				if r.Tracked {
+					changes[r.ID] = r.Version
+				}
+				r.Tracked = false
+				want[r.ID] = r
+			}
+		}
+		mustPut(t, s, batch...)
+	}
+	all := list(t, s, persistence.ListQuery{Kind: "order", Limit: ids + 1})
+	if len(all) != len(want) {
+		t.Errorf("%d rows, want %d", len(all), len(want))
+	}
+	for _, r := range all {
+		sameRow(t, "row "+r.ID, r, want[r.ID])
+	}
+	for c, err := range s.Changes(testContext(t), "order", 0) {
+		if err != nil {
+			t.Fatalf("changes: %v", err)
+		}
+		if c.Version != changes[c.ID] {
+			t.Errorf("change of %s: version %d, want %d", c.ID, c.Version, changes[c.ID])
+		}
+		delete(changes, c.ID)
+	}
+	if len(changes) > 0 {
+		t.Errorf("not among the changes: %v", changes)
+	}
+}
+
 // testPages: pages follow one another without a row twice or left out, also
 // where many rows sort alike, and while rows are added in front.
 func testPages(t *testing.T, h Harness) {
