@@ -64,6 +64,38 @@ func TestOrdersArePlacedAsGqlgenDoes(t *testing.T) {
 	}
 }
 
+// An order and oneself are read without gqlgen as with it, whoever asks for what.
+func TestReadsAreAsGqlgens(t *testing.T) {
+	straight, through := &noting{}, &noting{}
+	plain, gqlgen := shopOf(t, types(), straight), shopOf(t, operation.Types{}, through)
+	directly := 0
+	for _, field := range []string{
+		`order(id: "` + theOrder + `")`, `order(id: "ord_aaaaaaaaaaaaaaaaaaaaaaaaaa")`, `order(id: "` + theProduct + `")`, `order(id: "")`, `order(id: 7)`, `order(id: null)`, `order`, `me`,
+	} {
+		for _, token := range []string{"customer", "staff", "nobody", "bad", ""} {
+			for _, selection := range []string{"{ id version }", "{ __typename more: id }", "{ id ...F } fragment F on Nothing { id }"} {
+				body, err := json.Marshal(map[string]any{"query": "query { other: " + field + " " + selection + " }"})
+				if err != nil {
+					t.Fatal(err)
+				}
+				*straight, *through = noting{}, noting{}
+				if a, b := post(plain, token, string(body)), post(gqlgen, token, string(body)); a != b {
+					t.Errorf("%q %s\nplain  %s\ngqlgen %s", token, body, a, b)
+				}
+				if straight.to != through.to {
+					t.Errorf("%q %s: plain asks %s, gqlgen %s", token, body, straight.to, through.to)
+				}
+				if straight.cmd != nil && !straight.gqlgen {
+					directly++
+				}
+			}
+		}
+	}
+	if directly == 0 {
+		t.Error("nothing was read without gqlgen")
+	}
+}
+
 // noting is a shop that keeps what it was asked last, and whether gqlgen asked.
 type noting struct {
 	shop

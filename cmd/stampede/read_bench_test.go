@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http/httptest"
+	"runtime"
 	"testing"
 	"time"
 
@@ -24,12 +25,13 @@ const (
 	productsBody = `{"query":"query Products { products(first: 20) { edges { node { id slug name imageUrl variants { sku price { amount currency } } } } pageInfo { hasNextPage endCursor } } }","operationName":"Products"}`
 	levelsBody   = `{"query":"query Levels { products(first: 20) { edges { node { id slug name variants { sku stock { available } } } } } }","operationName":"Levels"}`
 	stockBody    = `{"query":"query Stock($skus: [String!]!) { stock(skus: $skus) { sku available version } }","operationName":"Stock","variables":{"skus":["READ-%d"]}}`
+	orderBody    = `{"query":"query Order($id: ID!) { order(id: $id) { id number state expiresAt total { amount currency } lines { sku name quantity } } }","operationName":"Order","variables":{"id":"%s"}}`
 	searchBody   = `{"query":"query Search($s: String) { products(first: 20, search: $s) { edges { node { id slug name } } } }","operationName":"Search","variables":{"s":"item read-%d"}}`
 )
 
 // BenchmarkReads reports, of each kind of read, requests/s and its share of
-// empty queries/s, by the clock and by the processor time (the load generator's
-// is in both), e.g.
+// empty queries/s, by the clock and by the processor time, and the allocations
+// (the load generator's are in all of them), e.g.
 //
 //	go test ./cmd/stampede -run '^$' -bench Reads -benchtime 20000x
 func BenchmarkReads(b *testing.B) {
@@ -50,6 +52,7 @@ func BenchmarkReads(b *testing.B) {
 		}
 	})
 	tokens := readShop(b, n)
+	orders := readOrders(b, n, tokens)
 	empty := httptest.NewServer(baseline.Stock())
 	b.Cleanup(empty.Close)
 	for _, c := range []struct {
@@ -59,20 +62,25 @@ func BenchmarkReads(b *testing.B) {
 		{"products", func(int64) string { return productsBody }},
 		{"products with stock", func(int64) string { return levelsBody }},
 		{"stock", func(i int64) string { return fmt.Sprintf(stockBody, i%readProducts) }},
+		{"order", func(i int64) string { return fmt.Sprintf(orderBody, orders[i%int64(len(orders))]) }},
 		{"search", func(i int64) string { return fmt.Sprintf(searchBody, i%readProducts) }},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			requests := max(b.N/wholeRounds, wholeConnections)
 			var reads, nothings, readsCPU, nothingsCPU time.Duration
+			var readsAllocs, nothingsAllocs uint64
 			for range wholeRounds {
-				began := processCPU(b)
+				began, allocs := processCPU(b), processAllocs()
 				nothings += wholeLoad(b, empty.URL, requests, judgeRead, func(t *load.Task, _ int64) { t.Body = append(t.Body[:0], emptyQuery...) }).Elapsed
 				between := processCPU(b)
 				nothingsCPU += between - began
+				allocsBetween := processAllocs()
+				nothingsAllocs += allocsBetween - allocs
 				reads += wholeLoad(b, n.url, requests, judgeRead, func(t *load.Task, i int64) {
 					t.Token, t.Body = tokens[i%int64(len(tokens))], append(t.Body[:0], c.body(i)...)
 				}).Elapsed
 				readsCPU += processCPU(b) - between
+				readsAllocs += processAllocs() - allocsBetween
 			}
 			total := float64(requests * wholeRounds)
 			b.ReportMetric(total/reads.Seconds(), "reads/s")
@@ -80,9 +88,43 @@ func BenchmarkReads(b *testing.B) {
 			b.ReportMetric(nothings.Seconds()/reads.Seconds(), "x/empty")
 			b.ReportMetric(float64(readsCPU.Microseconds())/total, "cpu-us/read")
 			b.ReportMetric(float64(nothingsCPU.Microseconds())/total, "cpu-us/empty")
+			b.ReportMetric(float64(readsAllocs)/total, "allocs/read")
+			b.ReportMetric(float64(nothingsAllocs)/total, "allocs/empty")
 			b.ReportMetric(nothingsCPU.Seconds()/readsCPU.Seconds(), "cpu-x/empty")
 		})
 	}
+}
+
+// processAllocs is how many objects this process has allocated so far.
+func processAllocs() uint64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.Mallocs
+}
+
+// readOrders places an order for each token, in turn.
+func readOrders(b *testing.B, n *node, tokens []string) (ids []string) {
+	b.Helper()
+	const document = `mutation($input: PlaceOrderInput!) { placeOrder(input: $input) { order { id } userErrors { message } } }`
+	for i, token := range tokens {
+		client := shop.NewClient(n.url, token)
+		var placed struct {
+			PlaceOrder struct {
+				Order *struct {
+					ID string `json:"id"`
+				} `json:"order"`
+			} `json:"placeOrder"`
+		}
+		input := map[string]any{"idempotencyKey": fmt.Sprintf("read-%d-key", i), "lines": []any{map[string]any{"sku": fmt.Sprintf("READ-%d", i%100*100+99), "quantity": 1}}}
+		if err := client.Call(b.Context(), document, map[string]any{"input": input}, &placed); err != nil {
+			b.Fatal(err)
+		}
+		if placed.PlaceOrder.Order == nil {
+			b.Fatalf("order %d was not placed", i)
+		}
+		ids = append(ids, placed.PlaceOrder.Order.ID)
+	}
+	return ids
 }
 
 func judgeRead(status int, _ time.Duration, body []byte) shop.Answer {

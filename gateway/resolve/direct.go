@@ -11,8 +11,8 @@ import (
 )
 
 // The reads that every shopper makes again and again, and placing an order, for
-// the engine to answer without gqlgen: see operation.Direct. The resolvers do the same for documents
-// that go gqlgen's way.
+// the engine to answer without gqlgen: see operation.Direct. The resolvers do the
+// same for documents that go gqlgen's way.
 
 // keptFor is how long a page of products is kept at most that nothing has changed.
 const keptFor = time.Minute
@@ -22,6 +22,8 @@ func (r *Resolver) Direct() map[string]operation.Direct {
 	return map[string]operation.Direct{
 		"Query.products":      {Resolve: r.directProducts, Version: r.productsVersion},
 		"Query.stock":         {Resolve: r.directStock},
+		"Query.order":         {Resolve: r.directOrder, Guarded: true},
+		"Query.me":            {Resolve: r.directMe, Guarded: true},
 		"Mutation.placeOrder": {Resolve: r.directPlaceOrder, Guarded: true},
 	}
 }
@@ -87,6 +89,24 @@ func (r *Resolver) directStock(ctx context.Context, ask operation.Ask) (operatio
 	}
 	levels, err := (&queryResolver{r}).Stock(ctx, skus)
 	return operation.Direction{Value: levels}, err
+}
+
+// directOrder is what a shopper asks until the order has gone on.
+func (r *Resolver) directOrder(ctx context.Context, ask operation.Ask) (operation.Direction, error) {
+	id, ok := ask.Arguments["id"].(string)
+	if v, err := viewerOf(ctx); err != nil || v.role < customer || !ok {
+		return operation.Direction{Declined: true}, nil
+	}
+	order, err := (&queryResolver{r}).Order(ctx, id)
+	return operation.Direction{Value: order}, err
+}
+
+func (r *Resolver) directMe(ctx context.Context, _ operation.Ask) (operation.Direction, error) {
+	if v, err := viewerOf(ctx); err != nil || v.role < customer {
+		return operation.Direction{Declined: true}, nil
+	}
+	user, err := (&queryResolver{r}).Me(ctx)
+	return operation.Direction{Value: user}, err
 }
 
 // fillStock puts the levels into a page, and says until when they may be shown;

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -110,6 +111,8 @@ func lookUp(ctx context.Context, c Caller, slugs []string, fields string) ([]*st
 // change is one mutation to be sent along with others of its kind.
 type change struct {
 	input map[string]any
+	// body is the input as it is sent.
+	body json.RawMessage
 	// refusals are what became of it: none, it is done.
 	refusals []shop.UserError
 }
@@ -150,11 +153,13 @@ func send(ctx context.Context, c Caller, field, inputType string, changes []*cha
 func nextBatch(changes []*change) ([]*change, error) {
 	size := 0
 	for i, one := range changes {
-		body, err := json.Marshal(one.input)
-		if err != nil {
-			return nil, fmt.Errorf("encode a change: %w", err)
+		if one.body == nil {
+			var err error
+			if one.body, err = json.Marshal(one.input); err != nil {
+				return nil, fmt.Errorf("encode a change: %w", err)
+			}
 		}
-		if size += len(body); i > 0 && size > batchBytes || i == batchProducts {
+		if size += len(one.body); i > 0 && size > batchBytes || i == batchProducts {
 			return changes[:i], nil
 		}
 	}
@@ -167,7 +172,7 @@ func sendBatch(ctx context.Context, c Caller, field, inputType string, batch []*
 	variables := make(map[string]any, len(batch))
 	for i, one := range batch {
 		fmt.Fprintf(&document, "$i%d:%s!", i, inputType)
-		variables[fmt.Sprintf("i%d", i)] = one.input
+		variables["i"+strconv.Itoa(i)] = one.body
 	}
 	document.WriteString("){")
 	for i := range batch {

@@ -18,7 +18,7 @@ import (
 // left alone, so the same file again changes nothing.
 type Importer struct {
 	Caller Caller
-	// Run names this run in the keys of what has no name of its own.
+	// Run names this run in the keys of what it sends. No two runs have the same.
 	Run string
 	// Concurrency is how many requests are sent at once.
 	Concurrency int
@@ -28,6 +28,8 @@ type Importer struct {
 	SetStock bool
 
 	done atomic.Int64
+	// fresh: the shop had none of the products that were looked up last.
+	fresh atomic.Bool
 
 	mu      sync.Mutex
 	summary Summary
@@ -83,19 +85,39 @@ func (m *Importer) batch(ctx context.Context, records []*Record) error {
 	for i, r := range records {
 		items[i] = &item{record: r}
 	}
-	for try := range 3 {
-		if err := m.look(ctx, items); err != nil {
-			return err
-		}
-		if err := m.apply(ctx, items, try == 2); err != nil {
+	if m.guessed(records) {
+		if err := m.apply(ctx, items, false); err != nil {
 			return err
 		}
 		items = slices.DeleteFunc(items, func(it *item) bool { return !it.again })
-		if len(items) == 0 {
-			break
+		if len(items) > 0 {
+			m.fresh.Store(false)
 		}
 	}
+	for try := 0; try < looks && len(items) > 0; try++ {
+		if err := m.look(ctx, items); err != nil {
+			return err
+		}
+		if try == 0 {
+			m.fresh.Store(!slices.ContainsFunc(items, func(it *item) bool { return it.there != nil }))
+		}
+		if err := m.apply(ctx, items, try == looks-1); err != nil {
+			return err
+		}
+		items = slices.DeleteFunc(items, func(it *item) bool { return !it.again })
+	}
 	return nil
+}
+
+// looks is how often a product is looked up at most, because others make or
+// change it at the same time.
+const looks = 3
+
+// guessed reports that the records are taken for new without a look: those
+// before them were new, and they say all that a new product needs. Those that
+// are there all the same are refused as taken, and looked up then.
+func (m *Importer) guessed(records []*Record) bool {
+	return m.fresh.Load() && !m.DryRun && !slices.ContainsFunc(records, func(r *Record) bool { return r.incomplete() != nil })
 }
 
 func (m *Importer) look(ctx context.Context, items []*item) error {
@@ -125,7 +147,7 @@ func (m *Importer) apply(ctx context.Context, items []*item, last bool) error {
 				m.refuse(wrong)
 				continue
 			}
-			it.change = &change{input: it.record.creation()}
+			it.change = &change{input: it.record.creation(m.Run)}
 			creates = append(creates, it)
 			continue
 		}
@@ -273,10 +295,10 @@ func (r *Record) incomplete() *LineError {
 	return nil
 }
 
-// creation is the input that makes the product. Its key is the same in every
-// run, so a run that was cut off can be repeated.
-func (r *Record) creation() map[string]any {
-	input := map[string]any{"idempotencyKey": "import/" + r.Slug, "slug": r.Slug, "name": *r.Name, "published": or(r.Published, true)}
+// creation is the input that makes the product. Its key is of one run: what an
+// earlier run has made is there already, and not made by this one.
+func (r *Record) creation(run string) map[string]any {
+	input := map[string]any{"idempotencyKey": "import/" + run + "/" + r.Slug, "slug": r.Slug, "name": *r.Name, "published": or(r.Published, true)}
 	if text := filled(r.Description); text != nil {
 		input["description"] = *text
 	}
