@@ -43,7 +43,7 @@ func TestPaymentUnavailable(t *testing.T) {
 	}
 	unreachable := stripe.New(stripe.Config{Key: "sk_test_1", APIURL: "http://" + closed.Addr().String(), Clock: time.Now, Logger: slog.New(slog.DiscardHandler)})
 	provider := &comesBack{Provider: payments.NewSimulator(), away: unreachable}
-	w, accounts, _ := realShopWith(t, memstore.New(), provider, time.Now)
+	w, accounts := realShopWith(t, memstore.New(), provider, time.Now)
 	s := &orderShop{world: w}
 	s.asStaff = s.logIn(t, accounts)
 	w.wantNoError(w.mutate(s.asStaff, "createProduct", "CreateProductInput",

@@ -41,13 +41,11 @@ func realShopOver(t *testing.T, store *memstore.Store) (*world, *auth.Accounts) 
 // realShopAt tells the actors and the gateway the time.
 func realShopAt(t *testing.T, store *memstore.Store, clock func() time.Time) (*world, *auth.Accounts) {
 	t.Helper()
-	w, accounts, _ := realShopWith(t, store, payments.NewSimulator(), clock)
-	return w, accounts
+	return realShopWith(t, store, payments.NewSimulator(), clock)
 }
 
-// realShopWith is a shop with the provider. what it returns last makes another
-// gateway over the same actors, which holds units for another time.
-func realShopWith(t *testing.T, store *memstore.Store, provider payments.Provider, clock func() time.Time) (*world, *auth.Accounts, func(hold time.Duration) *world) {
+// realShopWith is a shop with the provider.
+func realShopWith(t *testing.T, store *memstore.Store, provider payments.Provider, clock func() time.Time) (*world, *auth.Accounts) {
 	t.Helper()
 	logger := slog.New(slog.DiscardHandler)
 	journal, err := commitlog.Open(t.Context(), store, "test", commitlog.Options{Logger: logger})
@@ -79,13 +77,9 @@ func realShopWith(t *testing.T, store *memstore.Store, provider payments.Provide
 		Caller: hosted, Views: store, Accounts: accounts, Journal: store, Cluster: aCluster{}, Tokens: tokens, Keys: keys, HoldFor: 10 * time.Minute, TicketKey: []byte("0123456789abcdef0123456789abcdef"),
 		Limits: gateway.Limits{HTTP: httpapi.Limits{RatePerSecond: -1}}, Logger: logger, Clock: clock,
 	}
-	open := func(hold time.Duration) *world {
-		config.HoldFor = hold
-		g, err := gateway.New(config)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return &world{t: t, handler: g.Handler(), log: &syncBuffer{}, tokens: tokens}
+	g, err := gateway.New(config)
+	if err != nil {
+		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -98,7 +92,7 @@ func realShopWith(t *testing.T, store *memstore.Store, provider payments.Provide
 		}
 		readers.Wait()
 	})
-	return open(10 * time.Minute), accounts, open
+	return &world{t: t, handler: g.Handler(), log: &syncBuffer{}, tokens: tokens}, accounts
 }
 
 type lateCaller struct{ cluster.Caller }

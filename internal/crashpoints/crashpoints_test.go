@@ -92,7 +92,8 @@ func crashAtEveryStep(t *testing.T, where testshop.Place) {
 		}
 	})
 	t.Logf("%d points, %d tried: %v", whole.passed, len(points), ends)
-	if len(points) == whole.passed && (ends["confirmed"] == 0 || ends["released"] == 0) {
+	// Of three nodes those that are left go on with most of what was begun.
+	if len(points) == whole.passed && (ends["confirmed"] == 0 || ends["released"] == 0 && where.Nodes == 1) {
 		t.Errorf("the crashes prove nothing: %v", ends)
 	}
 }
@@ -107,14 +108,15 @@ type world struct {
 	armed  int
 	passed int // points
 	victim *testshop.Node
-	dead   chan struct{} // closed when the victim has gone
+	dying  chan struct{} // closed when there is a victim
+	dead   chan struct{} // closed when it has gone
 }
 
 // run places the order in a shop whose node dies at the point, if there is one.
 // Where it was the only one, another is started.
 func run(t *testing.T, where testshop.Place, point int) *world {
 	t.Helper()
-	w := &world{bank: payments.NewSimulator(), dead: make(chan struct{})}
+	w := &world{bank: payments.NewSimulator(), dying: make(chan struct{}), dead: make(chan struct{})}
 	c := testshop.Config{
 		Bank: w.bank, Lease: membership.DefaultLease,
 		Over: func(n *testshop.Node, s persistence.Store) persistence.Store { return &store{s, n, w} },
@@ -147,7 +149,9 @@ func run(t *testing.T, where testshop.Place, point int) *world {
 		return w
 	}
 	select {
-	case <-w.dead:
+	case <-w.dying: // whoever asked has gone as well
+		cancel()
+		<-w.dead
 	case err := <-answered: // writes go together or not: this time there were fewer points, or the last ones are still to come
 		answered <- err
 		if w.rest(t, true) && !w.dies() {
@@ -183,6 +187,7 @@ func (w *world) pass(n *testshop.Node) bool {
 	if w.counts && w.victim == nil {
 		if w.passed++; w.passed == w.armed {
 			w.victim = n
+			close(w.dying)
 			go func() {
 				w.Kill(n)
 				close(w.dead)
