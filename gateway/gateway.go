@@ -60,9 +60,11 @@ type Config struct {
 	Console    http.Handler
 	// StripeWebhook takes Stripe's notices at /webhooks/stripe; nil: 404.
 	StripeWebhook http.Handler
-	Limits        Limits
-	Logger        *slog.Logger
-	Clock         func() time.Time
+	// PaymentPages are the simulated bank's, at /simulator/; nil: 404.
+	PaymentPages http.Handler
+	Limits       Limits
+	Logger       *slog.Logger
+	Clock        func() time.Time
 }
 
 // Limits bound what the gateway takes. Zero fields take the default.
@@ -176,6 +178,7 @@ func (g *Gateway) other() http.Handler {
 	mount(mux, "/console", g.config.Console)
 	mount(mux, "/console/", g.config.Console)
 	mount(mux, "/webhooks/stripe", g.config.StripeWebhook)
+	mount(mux, "/simulator/", g.config.PaymentPages)
 	mount(mux, "/", g.config.Storefront)
 	return mux
 }

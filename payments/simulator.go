@@ -12,6 +12,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"google.golang.org/protobuf/proto"
+
 	"stampede/proto/gen/commonpb"
 	"stampede/proto/gen/paymentpb"
 )
@@ -53,6 +55,7 @@ const (
 type Simulator struct {
 	slow   time.Duration
 	notify Notify
+	desk   *Desk // nil: shoppers are sent nowhere
 
 	mu       sync.Mutex
 	attempts map[attemptID]*attempt
@@ -69,7 +72,8 @@ type attempt struct {
 	// token and amount are empty while only a Void or a Capture was heard of.
 	token    string
 	amount   string
-	readyAt  time.Time // of TokenSlow
+	asked    *commonpb.Money // what amount is of; nil: not known here
+	readyAt  time.Time       // of TokenSlow
 	status   paymentpb.AuthorizeReply_Status
 	captured bool
 	taken    int64 // captured
@@ -138,11 +142,15 @@ func (s *Simulator) act(orderID string, number int64, agree bool) error {
 	if a == nil || a.voided || a.status != paymentpb.AuthorizeReply_STATUS_REQUIRES_ACTION {
 		return fmt.Errorf("%w: payment %d of order %q does not wait for the shopper", ErrState, number, orderID)
 	}
+	a.decide(agree)
+	return nil
+}
+
+func (a *attempt) decide(agreed bool) {
 	a.status = paymentpb.AuthorizeReply_STATUS_DECLINED
-	if agree {
+	if agreed {
 		a.status = paymentpb.AuthorizeReply_STATUS_AUTHORIZED
 	}
-	return nil
 }
 
 // Capture takes what was authorized.
@@ -162,9 +170,11 @@ func (s *Simulator) Capture(_ context.Context, cmd *paymentpb.Capture) (*payment
 	switch {
 	case a.voided:
 		return nil, fmt.Errorf("%w: payment %d of order %q is voided", ErrState, id.number, id.order)
-	case known && a.status != paymentpb.AuthorizeReply_STATUS_AUTHORIZED:
+	// What waits here may have been agreed to where another process was asked:
+	// without a desk there is none.
+	case known && a.status != paymentpb.AuthorizeReply_STATUS_AUTHORIZED && (s.desk == nil || a.status != paymentpb.AuthorizeReply_STATUS_REQUIRES_ACTION):
 		return nil, fmt.Errorf("%w: payment %d of order %q is not authorized", ErrState, id.number, id.order)
-	case known && a.amount != amountOf(cmd.GetAmount()):
+	case known && a.asked != nil && a.amount != amountOf(cmd.GetAmount()):
 		return nil, fmt.Errorf("%w: payment %d of order %q is authorized for another amount", ErrInvalid, id.number, id.order)
 	}
 	a.captured, a.taken = true, cmd.GetAmount().GetMinorUnits()
@@ -195,6 +205,7 @@ func (s *Simulator) begin(cmd *paymentpb.Authorize) (readyAt time.Time, err erro
 	a := s.remember(id)
 	if a.token == "" {
 		a.token, a.amount, a.status = cmd.GetToken(), amountOf(cmd.GetAmount()), statusOf(cmd.GetToken())
+		a.asked = proto.CloneOf(cmd.GetAmount())
 		if a.token == TokenSlow {
 			a.readyAt = time.Now().Add(s.slow)
 		}
@@ -209,8 +220,9 @@ func (s *Simulator) outcome(id attemptID, token string) *paymentpb.AuthorizeRepl
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	status, why := statusOf(token), declineReason(token)
+	var amount *commonpb.Money
 	if a := s.attempts[id]; a != nil {
-		status = a.status
+		status, amount = a.status, a.asked
 		if a.voided {
 			status, why = paymentpb.AuthorizeReply_STATUS_DECLINED, "voided"
 		}
@@ -222,6 +234,9 @@ func (s *Simulator) outcome(id attemptID, token string) *paymentpb.AuthorizeRepl
 	case paymentpb.AuthorizeReply_STATUS_REQUIRES_ACTION:
 		reply.Reference = reference(id)
 		reply.NextActionUrl = "https://simulator.invalid/payments/" + reply.Reference
+		if s.desk != nil {
+			reply.NextActionUrl = s.desk.url(id, amount)
+		}
 	default:
 		reply.Reference = reference(id)
 	}

@@ -69,7 +69,8 @@ func (s *Simulator) loseAnswer(ctx context.Context, id attemptID) error {
 }
 
 // Lookup says what has become of an attempt that was sent to the shopper. One
-// that was forgotten waits for the shopper still.
+// that was forgotten waits for the shopper still, unless there is evidence of
+// what the shopper decided: the first that is seen counts.
 func (s *Simulator) Lookup(_ context.Context, cmd *paymentpb.Lookup) (*paymentpb.AuthorizeReply, error) {
 	id := attemptID{cmd.GetOrderId(), cmd.GetAttempt()}
 	if err := checkReference(id, cmd.GetReference()); err != nil {
@@ -79,6 +80,11 @@ func (s *Simulator) Lookup(_ context.Context, cmd *paymentpb.Lookup) (*paymentpb
 	a := s.remember(id)
 	if a.token == "" {
 		a.token, a.status = TokenRequiresAction, paymentpb.AuthorizeReply_STATUS_REQUIRES_ACTION
+	}
+	if s.desk != nil && a.status == paymentpb.AuthorizeReply_STATUS_REQUIRES_ACTION {
+		if agreed, ok := s.desk.decision(id, cmd.GetEvidence()); ok {
+			a.decide(agreed)
+		}
 	}
 	token := a.token
 	s.mu.Unlock()

@@ -2,6 +2,7 @@ package order
 
 import (
 	"strconv"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/proto"
 
@@ -67,7 +68,7 @@ func (d *draft) paidBefore(k *paymentKey, heard map[string]proto.Message) Decisi
 }
 
 func (d *draft) askedAgain(heard map[string]proto.Message) Decision {
-	ask := d.s.lookupAsk()
+	ask := d.s.lookupAsk("")
 	reply, ok := heard[ask.Key]
 	if !ok {
 		return Decision{Events: d.events, Asks: []Ask{ask}}
@@ -86,10 +87,13 @@ func (d *draft) noticed(c *orderpb.PaymentNotice, heard map[string]proto.Message
 	if !s.placed() {
 		return d.refuse(notFound())
 	}
+	if len(c.GetEvidence()) > maxEvidenceBytes || !utf8.ValidString(c.GetEvidence()) {
+		return d.refuse(refuse(commonpb.Reason_REASON_INVALID, "evidence has at most "+strconv.Itoa(maxEvidenceBytes)+" bytes of text", "evidence"))
+	}
 	if c.GetAttempt() != s.payment.attempt || s.status != orderpb.Status_STATUS_PAYING || !s.open() {
 		return d.answer(nil)
 	}
-	ask := s.lookupAsk()
+	ask := s.lookupAsk(c.GetEvidence())
 	reply, ok := heard[ask.Key]
 	if !ok {
 		return Decision{Events: d.events, Asks: []Ask{ask}}

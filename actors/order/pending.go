@@ -1,6 +1,8 @@
 package order
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"strconv"
 
 	"google.golang.org/protobuf/proto"
@@ -46,10 +48,16 @@ func (s *State) authorizeAsk() Ask {
 	}}
 }
 
-// lookupAsk asks about an attempt that waits for the shopper.
-func (s *State) lookupAsk() Ask {
-	return Ask{Key: attemptKey("lookup", s.payment.attempt), Kind: "payment", ID: s.id, Command: &paymentpb.Lookup{
-		OrderId: s.id, Attempt: s.payment.attempt, Reference: s.payment.reference,
+// lookupAsk asks about an attempt that waits for the shopper. Questions with
+// other evidence are other questions.
+func (s *State) lookupAsk(evidence string) Ask {
+	key := attemptKey("lookup", s.payment.attempt)
+	if evidence != "" {
+		sum := sha256.Sum256([]byte(evidence))
+		key += "/" + hex.EncodeToString(sum[:8])
+	}
+	return Ask{Key: key, Kind: "payment", ID: s.id, Command: &paymentpb.Lookup{
+		OrderId: s.id, Attempt: s.payment.attempt, Reference: s.payment.reference, Evidence: evidence,
 	}}
 }
 

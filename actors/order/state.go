@@ -31,10 +31,12 @@ const (
 	// MaxHold bounds how long an order's units are held.
 	MaxHold = 7 * 24 * time.Hour
 
-	maxIDBytes     = 64
-	maxKeyBytes    = 255
-	maxTokenBytes  = 255
-	maxReasonRunes = 500
+	maxIDBytes    = 64
+	maxKeyBytes   = 255
+	maxTokenBytes = 255
+	// maxEvidenceBytes bounds what a provider sends itself by way of the order.
+	maxEvidenceBytes = 1024
+	maxReasonRunes   = 500
 	// MaxTrackingRunes bounds what the staff say of a parcel.
 	MaxTrackingRunes = 200
 	maxTrackingRunes = MaxTrackingRunes

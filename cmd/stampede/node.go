@@ -218,7 +218,11 @@ func (n *node) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.startActors(store, journal)
+	desk, err := n.paymentDesk(ctx, store)
+	if err != nil {
+		return err
+	}
+	n.startActors(store, journal, desk)
 	if err := n.serveCluster(ctx); err != nil {
 		return err
 	}

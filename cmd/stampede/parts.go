@@ -199,12 +199,12 @@ func (n *node) fail(err error) {
 	}
 }
 
-func (n *node) startActors(store persistence.Store, journal *commitlog.Log) {
+func (n *node) startActors(store persistence.Store, journal *commitlog.Log, desk *payments.Desk) {
 	caller := &lateCaller{}
 	rt := &entity.Runtime{
 		Log: journal, Store: store, Asker: caller, Clock: n.config.now, Logger: n.log, Limits: entity.DefaultLimits(), Metrics: entity.NewMetrics(n.registry),
 	}
-	ports := map[string]cluster.Caller{"payment": payments.Port{Provider: n.paymentProvider(caller)}}
+	ports := map[string]cluster.Caller{"payment": payments.Port{Provider: n.paymentProvider(caller, desk)}}
 	if n.joined != nil {
 		rt.Fit = n.joined.Fit
 	}
@@ -305,9 +305,14 @@ func (n *node) gateway(ctx context.Context, store persistence.Store, caller clus
 	if err != nil {
 		return nil, err
 	}
+	desk, err := n.paymentDesk(ctx, store)
+	if err != nil {
+		return nil, err
+	}
 	g, err := gateway.New(gateway.Config{
 		Caller: caller, Views: store, Events: n.events, Accounts: accounts, Journal: store, Cluster: &operations{n, n.hosted, store}, Tokens: n.tokens, Keys: keys, HoldFor: n.config.holdFor(), TicketKey: ticketKey,
-		AllowedOrigins: n.config.Origins, TrustedProxies: proxies, DevTools: n.config.devTools, Storefront: storefront, Console: console, StripeWebhook: n.stripeWebhook(caller), Logger: n.log, Clock: n.config.now,
+		AllowedOrigins: n.config.Origins, TrustedProxies: proxies, DevTools: n.config.devTools, Storefront: storefront, Console: console, StripeWebhook: n.stripeWebhook(caller), PaymentPages: n.paymentPages(caller, desk),
+		Logger: n.log, Clock: n.config.now,
 	})
 	if err != nil {
 		return nil, err

@@ -26,12 +26,24 @@ type stripeShop struct {
 
 func newStripeShop(t *testing.T) *stripeShop {
 	t.Helper()
-	s := &stripeShop{t: t, double: stripetest.New(t, nil)}
+	double := stripetest.New(t, nil)
+	s := newPaidShop(t, func(f *nodeFlags) {
+		f.Payments = "stripe"
+		f.stripeFlags = stripeFlags{StripeReturnURL: "https://shop.example/orders", StripeAPIURL: double.URL, stripeKey: "sk_test_1", stripeWebhookSecret: "whsec_1"}
+	})
+	s.double = double
+	return s
+}
+
+// newPaidShop is a node with a product, and with what change makes of its flags.
+func newPaidShop(t *testing.T, change func(*nodeFlags)) *stripeShop {
+	t.Helper()
+	s := &stripeShop{t: t}
 	flags := nodeFlags{
-		Listen: "127.0.0.1:0", AdminListen: "127.0.0.1:0", Payments: "stripe", HoldMinutes: 10, NodeName: "stripe", BootAdmin: "admin@example.test", bootPassword: "correct horse battery",
+		Listen: "127.0.0.1:0", AdminListen: "127.0.0.1:0", Payments: "simulator", HoldMinutes: 10, NodeName: "paid", BootAdmin: "admin@example.test", bootPassword: "correct horse battery",
 		storeFlags: storeFlags{DataDir: t.TempDir()}, brokerFlags: brokerFlags{KafkaListen: "127.0.0.1:0", KafkaReplication: 1, EventsFormat: "json"},
-		stripeFlags: stripeFlags{StripeReturnURL: "https://shop.example/orders", StripeAPIURL: s.double.URL, stripeKey: "sk_test_1", stripeWebhookSecret: "whsec_1"},
 	}
+	change(&flags)
 	var err error
 	if s.node, err = startNode(t.Context(), nodeConfig{nodeFlags: flags}, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)

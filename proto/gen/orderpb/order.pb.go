@@ -1612,8 +1612,10 @@ func (x *LineQuantity) GetQuantity() int64 {
 
 // PaymentNotice says that the provider has news of an attempt. It carries no outcome: the order asks the provider itself. Sent by the provider's port, not on behalf of a person.
 type PaymentNotice struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Attempt       int64                  `protobuf:"varint,1,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Attempt int64                  `protobuf:"varint,1,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	// What the order hands to the provider with its question; it means nothing to the order.
+	Evidence      string `protobuf:"bytes,2,opt,name=evidence,proto3" json:"evidence,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1653,6 +1655,13 @@ func (x *PaymentNotice) GetAttempt() int64 {
 		return x.Attempt
 	}
 	return 0
+}
+
+func (x *PaymentNotice) GetEvidence() string {
+	if x != nil {
+		return x.Evidence
+	}
+	return ""
 }
 
 // OrderReply answers every command. A refusal may come with the order as it stands.
@@ -3515,9 +3524,10 @@ const file_stampede_order_v1_order_proto_rawDesc = "" +
 	"\x06reason\x18\x05 \x01(\tR\x06reason\"<\n" +
 	"\fLineQuantity\x12\x10\n" +
 	"\x03sku\x18\x01 \x01(\tR\x03sku\x12\x1a\n" +
-	"\bquantity\x18\x02 \x01(\x03R\bquantity\")\n" +
+	"\bquantity\x18\x02 \x01(\x03R\bquantity\"E\n" +
 	"\rPaymentNotice\x12\x18\n" +
-	"\aattempt\x18\x01 \x01(\x03R\aattempt\"s\n" +
+	"\aattempt\x18\x01 \x01(\x03R\aattempt\x12\x1a\n" +
+	"\bevidence\x18\x02 \x01(\tR\bevidence\"s\n" +
 	"\n" +
 	"OrderReply\x125\n" +
 	"\arefusal\x18\x01 \x01(\v2\x1b.stampede.common.v1.RefusalR\arefusal\x12.\n" +

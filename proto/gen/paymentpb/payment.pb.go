@@ -219,10 +219,12 @@ func (x *Authorize) GetAwaited() bool {
 
 // Lookup asks what has become of an attempt that was sent to the shopper. It is answered like Authorize.
 type Lookup struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	OrderId       string                 `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
-	Attempt       int64                  `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
-	Reference     string                 `protobuf:"bytes,3,opt,name=reference,proto3" json:"reference,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	OrderId   string                 `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	Attempt   int64                  `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	Reference string                 `protobuf:"bytes,3,opt,name=reference,proto3" json:"reference,omitempty"`
+	// What came with the provider's notice, as it came: the provider may know its own word by it.
+	Evidence      string `protobuf:"bytes,4,opt,name=evidence,proto3" json:"evidence,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -274,6 +276,13 @@ func (x *Lookup) GetAttempt() int64 {
 func (x *Lookup) GetReference() string {
 	if x != nil {
 		return x.Reference
+	}
+	return ""
+}
+
+func (x *Lookup) GetEvidence() string {
+	if x != nil {
+		return x.Evidence
 	}
 	return ""
 }
@@ -720,11 +729,12 @@ const file_stampede_payment_v1_payment_proto_rawDesc = "" +
 	"\x06amount\x18\x03 \x01(\v2\x19.stampede.common.v1.MoneyR\x06amount\x12\x14\n" +
 	"\x05token\x18\x04 \x01(\tR\x05token\x12&\n" +
 	"\x0frequested_at_ms\x18\x05 \x01(\x03R\rrequestedAtMs\x12\x18\n" +
-	"\aawaited\x18\x06 \x01(\bR\aawaited\"[\n" +
+	"\aawaited\x18\x06 \x01(\bR\aawaited\"w\n" +
 	"\x06Lookup\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\x03R\aattempt\x12\x1c\n" +
-	"\treference\x18\x03 \x01(\tR\treference\"\xde\x02\n" +
+	"\treference\x18\x03 \x01(\tR\treference\x12\x1a\n" +
+	"\bevidence\x18\x04 \x01(\tR\bevidence\"\xde\x02\n" +
 	"\x0eAuthorizeReply\x12B\n" +
 	"\x06status\x18\x01 \x01(\x0e2*.stampede.payment.v1.AuthorizeReply.StatusR\x06status\x12\x1a\n" +
 	"\bprovider\x18\x02 \x01(\tR\bprovider\x12\x1c\n" +
