@@ -300,6 +300,12 @@ func (s *Shop) next() (*Node, error) {
 }
 
 func serve(ctx context.Context, handler http.Handler, token, body string) *httptest.ResponseRecorder {
+	rec := httptest.NewRecorder()
+	handler.ServeHTTP(rec, request(ctx, token, body))
+	return rec
+}
+
+func request(ctx context.Context, token, body string) *http.Request {
 	r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/graphql", strings.NewReader(body))
 	r.RemoteAddr = "127.0.0.1:1" // whose tries to log in nobody counts
 	r.Header.Set("Content-Type", "application/json")
@@ -309,9 +315,7 @@ func serve(ctx context.Context, handler http.Handler, token, body string) *httpt
 	case token != "":
 		r.Header.Set("Authorization", "Bearer "+token)
 	}
-	rec := httptest.NewRecorder()
-	handler.ServeHTTP(rec, r)
-	return rec
+	return r
 }
 
 type syncBuffer struct {
