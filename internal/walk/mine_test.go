@@ -138,7 +138,7 @@ func answerOf(t *testing.T, n *testshop.Node, token, document string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	said := ""
+	var said string
 	for deadline := time.Now().Add(settleWithin); ; <-time.After(10 * time.Millisecond) {
 		if strings.HasPrefix(document, "subscription") {
 			said = n.Listen(t.Context(), token, string(body))
