@@ -91,10 +91,16 @@ func (r *Resolver) directStock(ctx context.Context, ask operation.Ask) (operatio
 	return operation.Direction{Value: levels}, err
 }
 
+// hasRole reports whom @auth lets through.
+func hasRole(ctx context.Context, needed role) bool {
+	v, err := viewerOf(ctx)
+	return err == nil && v.role >= needed
+}
+
 // directOrder is what a shopper asks until the order has gone on.
 func (r *Resolver) directOrder(ctx context.Context, ask operation.Ask) (operation.Direction, error) {
 	id, ok := ask.Arguments["id"].(string)
-	if v, err := viewerOf(ctx); err != nil || v.role < customer || !ok {
+	if !ok || !hasRole(ctx, customer) {
 		return operation.Direction{Declined: true}, nil
 	}
 	order, err := (&queryResolver{r}).Order(ctx, id)
@@ -102,7 +108,7 @@ func (r *Resolver) directOrder(ctx context.Context, ask operation.Ask) (operatio
 }
 
 func (r *Resolver) directMe(ctx context.Context, _ operation.Ask) (operation.Direction, error) {
-	if v, err := viewerOf(ctx); err != nil || v.role < customer {
+	if !hasRole(ctx, customer) {
 		return operation.Direction{Declined: true}, nil
 	}
 	user, err := (&queryResolver{r}).Me(ctx)
