@@ -48,7 +48,7 @@ test-long: servers ## what is random, for many more seeds, kills and histories: 
 	STAMPEDE_REQUIRE_SERVERS=1 go test -count=1 -timeout=60m ./internal/crashpoints -points=0
 	STAMPEDE_REQUIRE_SERVERS=1 go test -count=1 -timeout=60m ./events/publisher -run='TestKafka$$|GoesAway' -kills=10 -paused=30s -away=1m
 	STAMPEDE_REQUIRE_SERVERS=1 go test -count=1 -timeout=60m ./events/publisher -run=TestKafka/away -away=10m
-	go test -count=1 -timeout=60m ./events/publisher -run='ActorsMove|WhateverBreaks' -seeds=2000
+	go test -count=1 -timeout=60m ./events/publisher -run='ActorsMove|NodesComeAndGo|WhateverBreaks' -seeds=2000
 
 test-short: ## the quick tests alone
 	go test -short -timeout=5m $(TEST_FLAGS) $(PACKAGES)

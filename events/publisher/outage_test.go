@@ -30,7 +30,7 @@ import (
 // The broker goes away in every way that one can while events are published.
 // Nothing is lost or reordered, and what cannot be helped is said.
 var (
-	kills  = flag.Int("kills", 2, "how often the broker is killed")                   //nolint:gochecknoglobals // a flag of the tests
+	kills  = flag.Int("kills", 1, "how often the broker is killed")                   //nolint:gochecknoglobals // a flag of the tests
 	paused = flag.Duration("paused", 5*time.Second, "how long the broker hangs")      //nolint:gochecknoglobals // a flag of the tests
 	away   = flag.Duration("away", 5*time.Second, "how long the broker is not there") //nolint:gochecknoglobals // a flag of the tests
 )
@@ -81,6 +81,7 @@ func goesAway(t *testing.T, k *testservers.KafkaServer) {
 	t.Run("a slow consumer", s.slowConsumer)
 	t.Run("a topic deleted", s.topicDeleted)
 	t.Run("killed", func(t *testing.T) { s.outage(t, *kills, 0, k.Kill, k.Restart) })
+	diskFull(t, k, s)
 	t.Run("away", func(t *testing.T) { s.outage(t, 1, *away, k.Stop, k.Restart) })
 }
 

@@ -146,6 +146,28 @@ func (p *Process) Send(s syscall.Signal) error {
 	return p.cmd.Process.Signal(s)
 }
 
+// Pid is the running server's.
+func (p *Process) Pid() (int, error) {
+	if !p.Running() {
+		return 0, errors.New("it is not running")
+	}
+	return p.cmd.Process.Pid, nil
+}
+
+// Ended waits until the server has ended by itself. Then it can be restarted.
+func (p *Process) Ended() error {
+	if !p.Running() {
+		return errors.New("it is not running")
+	}
+	select {
+	case <-p.exited:
+		p.forget()
+		return nil
+	case <-time.After(StopWithin):
+		return fmt.Errorf("%s still runs after %v", p.Name, StopWithin)
+	}
+}
+
 // forget tells the watchdog that the process has gone: its id may be given to another.
 func (p *Process) forget() {
 	// A watchdog that cannot be told has gone itself: then there is nobody to mislead.
