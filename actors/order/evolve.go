@@ -205,8 +205,14 @@ func (s *State) enterTracked(status orderpb.Status, reason, tracking string, atM
 	s.note(reason, tracking, atMs)
 }
 
+// usualHistory is what most orders come to at once: placed and reserved.
+const usualHistory = 2
+
 // note is a line of history in the status that the order has.
 func (s *State) note(reason, tracking string, atMs int64) {
+	if s.history == nil {
+		s.history = make([]change, 0, usualHistory)
+	}
 	s.history = append(s.history, change{version: s.version, status: s.status, reason: reason, tracking: tracking, atMs: atMs})
 }
 

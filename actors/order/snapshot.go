@@ -49,40 +49,51 @@ func (m *openMove) message() *orderpb.OpenMove {
 
 // shown is the order for people: without keys, hashes and payment tokens.
 func (s *State) shown() *orderpb.Order {
-	o := &orderpb.Order{
-		Id:          s.id,
-		Number:      Number(s.id),
-		CustomerId:  s.customerID,
-		Status:      s.status,
-		Total:       money(s.total),
-		PlacedAtMs:  s.placedAtMs,
-		ExpiresAtMs: s.expiresAtMs,
-		Rejection:   proto.CloneOf(s.rejection),
-		Version:     s.version,
-		SaleId:      s.saleID,
-		Payment: &orderpb.Payment{
-			Status:        s.payment.status,
-			Attempt:       s.payment.attempt,
-			Provider:      s.payment.provider,
-			Reference:     s.payment.reference,
-			Authorized:    money(s.payment.authorized),
-			Captured:      money(s.payment.captured),
-			Refunded:      money(s.payment.refunded),
-			NextActionUrl: s.payment.nextActionURL,
-			DeclineReason: s.payment.declineReason,
-		},
-	}
-	for i := range s.lines {
-		l := &s.lines[i]
-		o.Lines = append(o.Lines, &orderpb.Line{
-			Sku: l.sku, Name: l.name, Quantity: l.quantity, UnitPrice: money(l.unitPrice), ExpectedPrice: money(l.expectedPrice),
-			SkuVersion: l.skuVersion, Status: l.status, Fulfilled: l.fulfilled, Refunded: l.refunded, Withdrawn: l.withdrawn,
-		})
-	}
-	for _, h := range s.history {
-		o.History = append(o.History, &orderpb.Change{Version: h.version, Status: h.status, Reason: h.reason, AtMs: h.atMs, Tracking: h.tracking})
-	}
+	// One piece of memory for what every order has: it is made twice an order,
+	// for the answer and for the view.
+	all := &struct {
+		order   orderpb.Order
+		payment orderpb.Payment
+	}{}
+	o, p := &all.order, &all.payment
+	o.Id, o.Number, o.CustomerId, o.SaleId = s.id, Number(s.id), s.customerID, s.saleID
+	o.Status, o.Version, o.PlacedAtMs, o.ExpiresAtMs = s.status, s.version, s.placedAtMs, s.expiresAtMs
+	o.Total, o.Rejection, o.Payment = money(s.total), proto.CloneOf(s.rejection), p
+	p.Status, p.Attempt, p.Provider, p.Reference = s.payment.status, s.payment.attempt, s.payment.provider, s.payment.reference
+	p.Authorized, p.Captured, p.Refunded = money(s.payment.authorized), money(s.payment.captured), money(s.payment.refunded)
+	p.NextActionUrl, p.DeclineReason = s.payment.nextActionURL, s.payment.declineReason
+	o.Lines, o.History = s.shownLines(), s.shownHistory()
 	return o
+}
+
+// shownLines is nil of none, as reading it back would be.
+func (s *State) shownLines() []*orderpb.Line {
+	if len(s.lines) == 0 {
+		return nil
+	}
+	lines, out := make([]orderpb.Line, len(s.lines)), make([]*orderpb.Line, len(s.lines))
+	for i := range s.lines {
+		l, to := &s.lines[i], &lines[i]
+		to.Sku, to.Name, to.SkuVersion, to.Status = l.sku, l.name, l.skuVersion, l.status
+		to.UnitPrice, to.ExpectedPrice = money(l.unitPrice), money(l.expectedPrice)
+		to.Quantity, to.Fulfilled, to.Refunded, to.Withdrawn = l.quantity, l.fulfilled, l.refunded, l.withdrawn
+		out[i] = to
+	}
+	return out
+}
+
+// shownHistory is nil of none.
+func (s *State) shownHistory() []*orderpb.Change {
+	if len(s.history) == 0 {
+		return nil
+	}
+	changes, out := make([]orderpb.Change, len(s.history)), make([]*orderpb.Change, len(s.history))
+	for i, h := range s.history {
+		to := &changes[i]
+		to.Version, to.Status, to.Reason, to.AtMs, to.Tracking = h.version, h.status, h.reason, h.atMs, h.tracking
+		out[i] = to
+	}
+	return out
 }
 
 // money is a copy.
