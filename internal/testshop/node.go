@@ -66,8 +66,8 @@ type Node struct {
 
 const (
 	// endWithin bounds how long a node takes to end.
-	endWithin = 30 * time.Second
-	joinFor   = 30 * time.Second
+	endWithin = time.Minute
+	joinFor   = time.Minute
 	secret    = "0123456789abcdef0123456789abcdef"
 )
 

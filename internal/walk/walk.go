@@ -54,7 +54,7 @@ const HoldFor = 10 * time.Minute
 
 // settleWithin is how long what an answer does not wait for may take: units of
 // a rejected order go back, money is captured, a sale hears that it has sold out.
-const settleWithin = 20 * time.Second
+const settleWithin = time.Minute
 
 // maxAdvance is how much time passes in one walk: below what keys are
 // remembered for.
