@@ -87,6 +87,7 @@ func Run(t *testing.T, h Harness) {
 		{"Read/canceled", testReadCanceled},
 		{"Read/while writing", testReadWhileWriting},
 		{"Read/ids of all sorts", testNastyIDs},
+		{"Read/many together", testReadTogether},
 		{"Read/gap", testGap},
 		{"Read/checksum", testChecksum},
 		{"Crash/between batches", testCrashBetween},

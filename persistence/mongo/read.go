@@ -81,16 +81,24 @@ func (s *Store) ReadStream(ctx context.Context, stream string, afterSeq uint64) 
 	if afterSeq >= math.MaxInt64 {
 		return func(func(*entity.Record, error) bool) {}
 	}
-	after, last := recordKey(stream, afterSeq), recordKey(stream, math.MaxInt64)
-	return s.read(ctx, "read stream "+stream, func() (bson.D, *options.FindOptionsBuilder, int) {
-		return bson.D{{Key: "_id", Value: bson.D{{Key: "$gt", Value: after}, {Key: "$lte", Value: last}}}},
-			options.Find().SetSort(bson.D{{Key: "_id", Value: 1}}), pageRecords
-	}, func(d *document) bool {
-		after = d.ID
+	ids, length := rangeOf(stream, afterSeq), len(recordKey(stream, 0))
+	q := query{what: "read stream " + stream, next: func() (bson.D, *options.FindOptionsBuilder, int) {
+		return bson.D{{Key: "_id", Value: ids}}, options.Find().SetSort(bson.D{{Key: "_id", Value: 1}}), pageRecords
+	}, take: func(d *document) bool {
+		ids[0].Value = d.ID
 		// Between two records of a stream there may be those of another one,
 		// whose id goes on with a slash and a number; their _ids are longer.
-		return len(d.ID) == len(last)
-	})
+		return len(d.ID) == length
+	}}
+	if afterSeq == 0 {
+		q.whole = stream
+	}
+	return s.read(ctx, q)
+}
+
+// rangeOf is the _ids of a stream's records after one, and perhaps of others.
+func rangeOf(stream string, afterSeq uint64) bson.D {
+	return bson.D{{Key: "$gt", Value: recordKey(stream, afterSeq)}, {Key: "$lte", Value: recordKey(stream, math.MaxInt64)}}
 }
 
 // ReadStreamBack implements persistence.Journal.
@@ -101,47 +109,63 @@ func (s *Store) ReadStreamBack(ctx context.Context, stream string, beforeSeq uin
 		bound = "$lte" // the last number that a record can have
 	}
 	limit := firstPageBack / pageGrowth
-	return s.read(ctx, "read stream "+stream+" back", func() (bson.D, *options.FindOptionsBuilder, int) {
+	return s.read(ctx, query{what: "read stream " + stream + " back", next: func() (bson.D, *options.FindOptionsBuilder, int) {
 		limit = min(limit*pageGrowth, pageRecords)
 		return bson.D{{Key: "_id", Value: bson.D{{Key: "$gt", Value: first}, {Key: bound, Value: before}}}},
 			options.Find().SetSort(bson.D{{Key: "_id", Value: -1}}), limit
-	}, func(d *document) bool {
+	}, take: func(d *document) bool {
 		before, bound = d.ID, "$lt"
 		return len(d.ID) == len(first) // see ReadStream
-	})
+	}})
 }
 
 // ReadEpoch implements persistence.Journal.
 func (s *Store) ReadEpoch(ctx context.Context, epoch entity.Epoch, after uint64) iter.Seq2[*entity.Record, error] {
 	position := int64(min(after, persistence.MaxPosition)) //nolint:gosec // bounded
-	return s.read(ctx, fmt.Sprintf("read epoch %d", epoch), func() (bson.D, *options.FindOptionsBuilder, int) {
+	return s.read(ctx, query{what: fmt.Sprintf("read epoch %d", epoch), next: func() (bson.D, *options.FindOptionsBuilder, int) {
 		return bson.D{{Key: "epoch", Value: int64(epoch)}, {Key: "position", Value: bson.D{{Key: "$gt", Value: position}}}},
 			options.Find().SetSort(bson.D{{Key: "epoch", Value: 1}, {Key: "position", Value: 1}}).SetHint(logIndex), pageRecords
-	}, func(d *document) bool {
+	}, take: func(d *document) bool {
 		position = d.Position
 		return true
-	})
+	}})
 }
 
-// read yields what next asks for, a page of at most so many documents after the
-// other; take notes how far it has come
-// and tells which documents count.
-func (s *Store) read(ctx context.Context, what string, next func() (bson.D, *options.FindOptionsBuilder, int), take func(*document) bool) iter.Seq2[*entity.Record, error] {
+// query is what is read: what next asks for, a page of at most so many documents
+// after the other; take notes how far it has come and tells which documents count.
+type query struct {
+	what string
+	next func() (bson.D, *options.FindOptionsBuilder, int)
+	take func(*document) bool
+	// whole is the stream that is read from its beginning, if one is.
+	whole string
+}
+
+// read yields what the query asks for.
+func (s *Store) read(ctx context.Context, q query) iter.Seq2[*entity.Record, error] {
 	return func(yield func(*entity.Record, error) bool) {
-		for more := true; more; {
+		first := q.whole != ""
+		for more := true; more; first = false {
 			var page []*entity.Record
-			err := s.operate(ctx, what, func(ctx context.Context) error {
-				filter, o, limit := next()
-				return s.readMajority(ctx, func(ctx context.Context) (err error) {
-					page, more, err = s.page(ctx, filter, o, limit, take)
-					return err
-				})
-			})
+			read := func() (err error) {
+				page, more, err = s.nextPage(ctx, q)
+				return err
+			}
+			var absent bool
+			var err error
+			if first {
+				absent, err = s.firstPage(ctx, q.whole, read)
+			} else {
+				err = read()
+			}
 			if err == nil {
 				err = ctx.Err()
 			}
 			if err != nil {
 				yield(nil, err)
+				return
+			}
+			if absent {
 				return
 			}
 			for _, r := range page {
@@ -151,6 +175,17 @@ func (s *Store) read(ctx context.Context, what string, next func() (bson.D, *opt
 			}
 		}
 	}
+}
+
+func (s *Store) nextPage(ctx context.Context, q query) (page []*entity.Record, more bool, err error) {
+	err = s.operate(ctx, q.what, func(ctx context.Context) error {
+		filter, o, limit := q.next()
+		return s.readMajority(ctx, func(ctx context.Context) (err error) {
+			page, more, err = s.page(ctx, filter, o, limit, q.take)
+			return err
+		})
+	})
+	return page, more, err
 }
 
 func (s *Store) page(ctx context.Context, filter bson.D, o *options.FindOptionsBuilder, limit int, take func(*document) bool) (page []*entity.Record, more bool, err error) {

@@ -70,6 +70,8 @@ type Store struct {
 	// written is the newest operation time of our writes; see causal.go.
 	written atomic.Uint64
 
+	beginnings beginnings
+
 	// mu is held for reading by every operation, so that Close waits for them.
 	mu     sync.RWMutex
 	closed bool
