@@ -27,6 +27,14 @@ type Cluster interface {
 	Orphans(epochs []persistence.EpochInfo) []entity.Epoch
 }
 
+// Steady is a Cluster that can say that its answer has not changed.
+type Steady interface {
+	Cluster
+	// Steady returns the version of the view that Orphans goes by, and whether its
+	// answers change with that version alone, not with time.
+	Steady() (view uint64, ok bool)
+}
+
 // Alone is the incarnation of a cluster of one: all older ones are gone.
 type Alone entity.Epoch
 
@@ -103,6 +111,22 @@ func (m *Members) gone(epoch entity.Epoch) bool {
 	return time.Since(since) >= JoinWithin
 }
 
+// Steady implements Steady.
+func (m *Members) Steady() (view uint64, ok bool) {
+	v := m.view()
+	if v == nil {
+		return 0, false
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for epoch, since := range m.strangers {
+		if !m.joined[epoch] && time.Since(since) < JoinWithin {
+			return v.Version, false // its time to join is not over
+		}
+	}
+	return v.Version, true
+}
+
 // adopter is the member that reads a dead incarnation's log; empty: none can.
 func adopter(view *members.View, epoch entity.Epoch) string {
 	best, highest := "", uint64(0)
@@ -150,14 +174,18 @@ type adoption struct {
 // refuses. Those that cannot grow any more are read once.
 func (r *Reader) adopt(ctx context.Context, sink Sink) error {
 	logs := make(map[entity.Epoch]*adoption)
+	var last asked
 	for {
-		orphans, err := r.orphans(ctx, logs)
-		if err != nil {
-			return err
-		}
-		for _, epoch := range orphans {
-			if err := r.look(ctx, sink, epoch, logs[epoch]); err != nil {
+		if now := r.ask(); len(logs) > 0 || now.differs(last) {
+			orphans, err := r.orphans(ctx, logs)
+			if err != nil {
 				return err
+			}
+			last = now
+			for _, epoch := range orphans {
+				if err := r.look(ctx, sink, epoch, logs[epoch]); err != nil {
+					return err
+				}
 			}
 		}
 		if r.cfg.Quiet == 0 {
@@ -167,6 +195,30 @@ func (r *Reader) adopt(ctx context.Context, sink Sink) error {
 			return err
 		}
 	}
+}
+
+// askAgain is how long a steady cluster is believed to have left no new log: only
+// one that never joined, and so has nothing in it, can be missed meanwhile.
+const askAgain = JoinWithin
+
+// asked is a look at the incarnations: when, and by which view.
+type asked struct {
+	at     time.Time
+	view   uint64
+	steady bool
+}
+
+func (r *Reader) ask() asked {
+	now := asked{at: time.Now()}
+	if c, ok := r.cfg.Cluster.(Steady); ok {
+		now.view, now.steady = c.Steady()
+	}
+	return now
+}
+
+// differs reports that another look may show what the last one did not.
+func (a asked) differs(last asked) bool {
+	return !a.steady || !last.steady || a.view != last.view || a.at.Sub(last.at) >= askAgain
 }
 
 // orphans lists the logs to read, oldest first, and keeps logs in step with it.

@@ -86,7 +86,8 @@ type Config struct {
 	Logger *slog.Logger
 	// Lease is the same for all members of a cluster.
 	Lease time.Duration
-	// PollEvery is how often the table is read without a reason.
+	// PollEvery is how often the table is read without a reason. Usually there is
+	// one: another member has mentioned a newer view; and every renewal reads it too.
 	PollEvery time.Duration
 	// GiveUpAfter is how long the member goes on trying to renew before it is lost.
 	GiveUpAfter time.Duration
@@ -97,7 +98,7 @@ type Config struct {
 // Defaults of Config; docs/decisions/0051 says why.
 const (
 	DefaultLease       = 3 * time.Second
-	DefaultPollEvery   = 200 * time.Millisecond
+	DefaultPollEvery   = 500 * time.Millisecond
 	DefaultGiveUpAfter = 30 * time.Second
 )
 

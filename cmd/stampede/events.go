@@ -123,3 +123,11 @@ func (l *lateAdoption) Orphans(epochs []persistence.EpochInfo) []entity.Epoch {
 	}
 	return nil
 }
+
+// Steady implements events.Steady.
+func (l *lateAdoption) Steady() (view uint64, ok bool) {
+	if joined := l.Load(); joined != nil {
+		return joined.Steady()
+	}
+	return 0, false
+}

@@ -94,8 +94,9 @@ type Limits struct {
 	// RequestBytes bounds a request, which carries the batches of all
 	// partitions that a broker leads. Default 8 MiB.
 	RequestBytes int
-	// Linger is the shortest time between the beginnings of two requests to
-	// one broker: what comes meanwhile goes together. Default 20 ms.
+	// Linger is the shortest time between the beginnings of two requests to one
+	// broker, but after one with a batch that was half full: what comes meanwhile
+	// goes together. Default 50 ms.
 	Linger time.Duration
 	// RequestTimeout is when an unanswered request is given up and its batches
 	// are sent again. Default 15 s.
@@ -118,7 +119,7 @@ func (l *Limits) setDefaults() {
 	setDefault(&l.BatchRecords, 2000)
 	setDefault(&l.BatchBytes, 512<<10)
 	setDefault(&l.RequestBytes, 8<<20)
-	setDefault(&l.Linger, 20*time.Millisecond)
+	setDefault(&l.Linger, 50*time.Millisecond)
 	setDefault(&l.RequestTimeout, 15*time.Second)
 	setDefault(&l.FirstBackoff, 50*time.Millisecond)
 	setDefault(&l.LongestBackoff, 5*time.Second)

@@ -214,6 +214,7 @@ func (s *sender) deliver(ctx context.Context, leader int, l *lane, parts []*part
 	p := s.p
 	parts, batches, err := s.prepare(ctx, l, parts)
 	var results []error
+	more := err == nil && crowded(parts, p.cfg.Limits.BatchRecords)
 	if err == nil && len(batches) > 0 {
 		request, cancel := context.WithTimeout(ctx, p.cfg.Limits.RequestTimeout)
 		results, err = p.link.produce(request, leader, batches)
@@ -232,8 +233,29 @@ func (s *sender) deliver(ctx context.Context, leader int, l *lane, parts []*part
 		}
 	}
 	p.progressed()
+	if more {
+		l.next = time.Time{}
+	}
 	l.busy = false
 	p.wakeSender()
+}
+
+// crowded reports that a partition had enough for a batch: whoever is behind
+// gains nothing by lingering.
+func crowded(parts []*partition, batchRecords int) bool {
+	for _, part := range parts {
+		if part.batch == nil {
+			continue
+		}
+		bytes := 0
+		for _, it := range part.batch.items {
+			bytes += it.size
+		}
+		if 2*len(part.batch.items) >= batchRecords || 2*bytes >= part.batchBytes {
+			return true
+		}
+	}
+	return false
 }
 
 // prepare encodes the batches of the partitions, up to the size of a request,
