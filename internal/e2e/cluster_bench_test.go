@@ -9,10 +9,7 @@ package e2e
 
 import (
 	"fmt"
-	"os"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -151,66 +148,4 @@ func (l *load) throughput(b *testing.B, n *clusterNode, what action, during time
 	}
 	shoppers.Wait()
 	return float64(answers.Load()) / time.Since(began).Seconds()
-}
-
-// costRates are the orders a second at which their cost is taken: what a node
-// costs that has little to do counts for more when there is less to do.
-func costRates() map[string]float64 { return map[string]float64{"full": unlimited, "150": 150} }
-
-// BenchmarkClusterCost is the processor time of all nodes for 1,000 orders, with
-// one, three and five of them, at full load and at a rate that all of them can
-// do; and what they use in a second without any.
-func BenchmarkClusterCost(b *testing.B) {
-	for _, nodes := range []int{1, 3, 5} {
-		for name, perSecond := range costRates() {
-			b.Run(fmt.Sprintf("%d/%s", nodes, name), func(b *testing.B) {
-				f := startFleet(b, nodes)
-				l := newLoad(b, f, perSecond, benchStock)
-				l.ordersOnly = true
-				idle := f.processorTime()
-				pause(b.Context(), idleFor)
-				idle = (f.processorTime() - idle) / idleFor.Seconds()
-				l.start(benchShoppers)
-				l.more(300) // warm
-				var seconds, orders float64
-				for b.Loop() {
-					cpu, answered := f.processorTime(), l.answered.Load()
-					l.more(1_500)
-					seconds += f.processorTime() - cpu
-					orders += float64(l.answered.Load() - answered)
-				}
-				b.ReportMetric(1000*seconds/orders, "cpu-s/1000-orders")
-				b.ReportMetric(idle, "idle-cpu-s/s")
-				b.ReportMetric(0, "ns/op")
-				l.stop()
-				f.stop()
-			})
-		}
-	}
-}
-
-// idleFor is how long nodes are watched that have nothing to do.
-const idleFor = 4 * time.Second
-
-// processorTime is what all living nodes have used, in seconds.
-func (f *fleet) processorTime() float64 {
-	f.t.Helper()
-	const ticksPerSecond = 100 // USER_HZ, which is 100 wherever Linux runs Go
-	var ticks float64
-	for _, n := range f.living() {
-		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", n.cmd.Process.Pid))
-		if err != nil {
-			f.t.Skipf("processor time is read from /proc: %v", err)
-		}
-		// The name, in brackets, may hold blanks; utime and stime are the 12th and 13th after it.
-		fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
-		for _, field := range fields[11:13] {
-			v, err := strconv.ParseFloat(field, 64)
-			if err != nil {
-				f.t.Fatal(err)
-			}
-			ticks += v
-		}
-	}
-	return ticks / ticksPerSecond
 }

@@ -66,6 +66,22 @@ func (o *once) get(start func() (string, *servers.Process, error)) (string, erro
 	return o.address, o.err
 }
 
+// Pids are the processes of the servers that tests of this binary share and
+// that it has started itself, by name.
+func Pids() map[string]int {
+	pids := map[string]int{}
+	for name, o := range map[string]*once{mongoName: &shared.mongo, kafkaName: &shared.kafka} {
+		o.mu.Lock()
+		if o.process != nil {
+			if pid, err := o.process.Pid(); err == nil { // else it is not running
+				pids[name] = pid
+			}
+		}
+		o.mu.Unlock()
+	}
+	return pids
+}
+
 func (o *once) stop() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
