@@ -336,3 +336,6 @@ func (s *syncBuffer) String() string {
 	defer s.mu.Unlock()
 	return s.b.String()
 }
+
+// Bank is where all of the shop's orders ask for money, through all restarts.
+func (s *Shop) Bank() payments.Provider { return s.config.Bank }

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"stampede/payments"
 )
 
 // ask asks what changes nothing, until there is an answer.
@@ -189,6 +191,7 @@ func (w *Walk) atTheEnd() {
 		}
 		money[0], money[1] = money[0]+o.captured-o.refunded, money[1]+paid
 	}
+	w.compareBooks()
 	if money[0] != money[1] {
 		w.fail("%d were taken and kept, for units of %d", money[0], money[1])
 	}
@@ -198,6 +201,34 @@ func (w *Walk) atTheEnd() {
 		}
 		w.checkPast(k)
 	}
+}
+
+// compareBooks: what the payment provider took, gave back and let go of, by its
+// own books, is what the orders came to. It may hear of the last a moment later
+// than who asked for it.
+func (w *Walk) compareBooks() {
+	w.t.Helper()
+	bank, ok := w.shop.(Banker)
+	if !ok {
+		return
+	}
+	wrong := ""
+	for deadline := time.Now().Add(settleWithin); time.Now().Before(deadline); <-time.After(5 * time.Millisecond) {
+		if wrong = w.wrongInBooks(bank.Books()); wrong == "" {
+			return
+		}
+	}
+	w.fail("the provider's books: %s", wrong)
+}
+
+func (w *Walk) wrongInBooks(books map[string]payments.Book) string {
+	for _, o := range w.model.orders {
+		b := books[o.id]
+		if b.Captured != o.captured || b.Refunded != o.refunded || o.state != "PAYING" && b.Reserved != 0 {
+			return fmt.Sprintf("order %s is %s, %d captured and %d refunded; the provider has %+v", o.id, o.state, o.captured, o.refunded, b)
+		}
+	}
+	return ""
 }
 
 // levelOfPast are the four states of a level or of a line of the ledger.

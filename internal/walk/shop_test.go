@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"stampede/internal/testshop"
+	"stampede/payments"
 )
 
 // shop is one of this process, as a walk sees it.
@@ -42,3 +43,12 @@ func (s shop) Ask(ctx context.Context, token, document string, variables map[str
 type restarting struct{ shop }
 
 func (r restarting) Restart() { r.Again() }
+
+// Books implements Banker. They outlive restarts, and all nodes have one bank.
+func (s shop) Books() map[string]payments.Book {
+	bank, ok := s.Bank().(*payments.Simulator)
+	if !ok {
+		panic("a walk goes through a shop with the simulator")
+	}
+	return bank.Books()
+}

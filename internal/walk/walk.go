@@ -16,6 +16,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"stampede/payments"
 )
 
 // Shop is what is walked through.
@@ -36,6 +38,11 @@ type Shop interface {
 
 // Restarter is a shop that can be ended and begun again in the middle of a walk.
 type Restarter interface{ Restart() }
+
+// Banker is a shop whose payment provider's own books can be looked at.
+type Banker interface {
+	Books() map[string]payments.Book
+}
 
 // Answer is a decoded answer.
 type Answer struct {
