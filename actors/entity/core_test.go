@@ -3,10 +3,7 @@
 package entity
 
 import (
-	"context"
 	"errors"
-	"iter"
-	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -15,107 +12,6 @@ import (
 
 	"stampede/proto/gen/commonpb"
 )
-
-// till is a toy kind: a command adds its minor units. Its currency says how:
-// "ASK" asks another till first, "WAIT" waits until the sum is 100 or more,
-// and adds the text of the currency then; anything else adds at once.
-type till struct {
-	sum int64
-}
-
-// bench is a till on a host that only takes notes.
-type bench struct {
-	t        *testing.T
-	kind     *Kind[till, *commonpb.Money]
-	limits   Limits
-	core     *core[till, *commonpb.Money]
-	clock    time.Time
-	unfit    error
-	records  []*Record
-	asked    []Ask
-	traces   []string // of what was asked
-	woken    []time.Time
-	retries  int
-	gathers  int
-	ends     []error
-	shown    proto.Message
-	until    time.Time
-	answered map[string][]error // by request
-}
-
-func newBench(t *testing.T, change func(*bench)) *bench {
-	b := &bench{t: t, clock: time.UnixMilli(1_000_000), limits: DefaultLimits(), answered: map[string][]error{}}
-	b.kind = &Kind[till, *commonpb.Money]{
-		Name: "till",
-		New:  func(string) *till { return &till{} },
-		Decide: func(s *till, cmd proto.Message, _ time.Time, heard Heard) Decision[*commonpb.Money] {
-			m, ok := cmd.(*commonpb.Money)
-			switch {
-			case !ok:
-				return Decision[*commonpb.Money]{}
-			case m.Currency == "ASK" && heard == nil:
-				return Decision[*commonpb.Money]{Asks: []Ask{{Key: "other", Kind: "till", ID: "other"}}}
-			case strings.HasPrefix(m.Currency, "WAIT") && s.sum < 100:
-				return Decision[*commonpb.Money]{}
-			}
-			return Decision[*commonpb.Money]{Events: []*commonpb.Money{m}, Reply: &commonpb.Money{MinorUnits: s.sum + m.MinorUnits}}
-		},
-		Evolve:   func(s *till, e *commonpb.Money) { s.sum += e.MinorUnits },
-		NewEvent: func() *commonpb.Money { return &commonpb.Money{} },
-		Snapshot: func(s *till) proto.Message { return &commonpb.Money{MinorUnits: s.sum} },
-		Restore:  func(string, []byte) (*till, error) { return &till{}, nil },
-	}
-	if change != nil {
-		change(b)
-	}
-	b.core = newCore(b.kind, Address{Kind: "till", ID: "a"}, &b.limits, host(b))
-	b.core.begin()
-	return b
-}
-
-func (b *bench) now() time.Time     { return b.clock }
-func (b *bench) fit() error         { return b.unfit }
-func (b *bench) commit(rec *Record) { b.records = append(b.records, rec) }
-func (b *bench) ask(a Ask, trace string, _ time.Duration) {
-	b.asked, b.traces = append(b.asked, a), append(b.traces, trace)
-}
-func (b *bench) wake(at time.Time)                { b.woken = append(b.woken, at) }
-func (b *bench) gather()                          { b.gathers++ }
-func (b *bench) retryCommit(time.Duration)        { b.retries++ }
-func (b *bench) resume(time.Duration)             {}
-func (b *bench) snapshot(Snapshot, proto.Message) {}
-func (b *bench) show(r proto.Message, until time.Time) {
-	b.shown, b.until = r, until
-}
-func (b *bench) hide()            { b.shown = nil }
-func (b *bench) end(reason error) { b.ends = append(b.ends, reason) }
-func (b *bench) rand() *rand.Rand { return rand.New(rand.NewPCG(1, 1)) }
-
-type noted struct {
-	b    *bench
-	name string
-}
-
-func (n noted) Answer(_ proto.Message, err error) {
-	n.b.answered[n.name] = append(n.b.answered[n.name], err)
-}
-
-func (b *bench) receive(name string, units int64, how string) {
-	b.answered[name] = nil
-	b.core.receive(&Request{Command: &commonpb.Money{MinorUnits: units, Currency: how}, Answer: noted{b, name}})
-}
-
-// written reports that the newest record is durable.
-func (b *bench) written() { b.core.committed(b.records[len(b.records)-1].Seq, nil) }
-
-// only fails unless the request was answered once, with an error that wraps want.
-func (b *bench) only(name string, want error) {
-	b.t.Helper()
-	got := b.answered[name]
-	if len(got) != 1 || want == nil && got[0] != nil || want != nil && !errors.Is(got[0], want) {
-		b.t.Errorf("%s was answered %v, want once %v", name, got, want)
-	}
-}
 
 // A kind that panics where nothing is being decided takes nobody's answer with it.
 func TestPanicBesideADecision(t *testing.T) {
@@ -368,41 +264,6 @@ func TestIdleActivationKeepsNothing(t *testing.T) {
 	}
 }
 
-// damaged is a store whose snapshot makes Restore panic.
-type damaged struct{ records []*Record }
-
-func (damaged) LoadSnapshot(context.Context, string) (*Snapshot, error) {
-	return &Snapshot{Kind: "till", ID: "a", Seq: 99, Version: 99}, nil
-}
-func (damaged) SaveSnapshot(context.Context, *Snapshot) error { return nil }
-func (d damaged) ReadStream(_ context.Context, _ string, after uint64) iter.Seq2[*Record, error] {
-	return func(yield func(*Record, error) bool) {
-		for _, r := range d.records {
-			if r.Seq > after && !yield(r, nil) {
-				return
-			}
-		}
-	}
-}
-
-func TestSnapshotThatPanicsIsAsGoodAsNone(t *testing.T) {
-	b := newBench(t, func(b *bench) {
-		b.limits.SnapshotOnPassivationRecords = 1
-		b.kind.Restore = func(string, []byte) (*till, error) { panic("boom") }
-	})
-	for range 3 {
-		b.receive("a", 7, "EUR")
-		b.written()
-	}
-	for _, rec := range b.records {
-		rec.Checksum = rec.Sum()
-	}
-	c := newCore(b.kind, b.core.addr, &b.limits, host(b))
-	if err := c.recoverFrom(t.Context(), damaged{b.records}); err != nil || c.state.sum != 21 || c.seq != 3 {
-		t.Errorf("recovered %d of record %d: %v", c.state.sum, c.seq, err)
-	}
-}
-
 // An unfit node answers neither reads nor writes, whatever they were waiting
 // for; only what was written before tells its callers so.
 func TestUnfitNodeDecidesNothing(t *testing.T) {
@@ -472,59 +333,6 @@ func TestDrainInAHurry(t *testing.T) {
 	b.only("asking", ErrRetry)
 	if len(b.ends) != 1 || b.ends[0] != nil {
 		t.Errorf("ends %v", b.ends)
-	}
-}
-
-// snapshotted is a store with one snapshot, which Restore turns into a sum.
-type snapshotted struct {
-	damaged
-	snap Snapshot
-}
-
-func (s snapshotted) LoadSnapshot(context.Context, string) (*Snapshot, error) { return &s.snap, nil }
-
-// TestFirstRecordSaysWhatItFollows: where the record before it is, also when
-// only a snapshot was recovered; and no record after it says anything. A
-// snapshot whose record the journal does not have is not used.
-func TestFirstRecordSaysWhatItFollows(t *testing.T) {
-	old := newBench(t, nil)
-	for range 4 {
-		old.receive("a", 7, "EUR")
-		old.written()
-	}
-	for i, rec := range old.records {
-		rec.Epoch, rec.Position = Epoch(40+i), uint64(1_000*(i+1))
-		rec.Checksum = rec.Sum()
-	}
-	for name, c := range map[string]struct {
-		seq   uint64
-		sum   int64
-		known int64 // the state after recovery
-	}{
-		"snapshot of the last record":      {4, 1_000, 1_000},
-		"snapshot and a record":            {3, 1_000, 1_007},
-		"snapshot of another history":      {9, 1_000, 28},
-		"no records since the first chunk": {1, 1_000, 28},
-	} {
-		t.Run(name, func(t *testing.T) {
-			b := newBench(t, func(b *bench) {
-				b.limits.SnapshotOnPassivationRecords = 1
-				b.kind.Restore = func(string, []byte) (*till, error) { return &till{sum: c.sum}, nil }
-			})
-			store := snapshotted{damaged{old.records}, Snapshot{Kind: "till", ID: "a", Seq: c.seq, Version: c.seq}}
-			if err := b.core.recoverFrom(t.Context(), store); err != nil || b.core.state.sum != c.known {
-				t.Fatalf("recovered %d: %v", b.core.state.sum, err)
-			}
-			for i, want := range []place{{43, 4_000}, {}} {
-				b.receive("b", 1, "EUR")
-				rec := b.records[i]
-				epoch, position := Follows(rec.Events)
-				if (place{epoch, position}) != want {
-					t.Errorf("record %d follows %d/%d, want %v", rec.Seq, epoch, position, want)
-				}
-				b.written()
-			}
-		})
 	}
 }
 
