@@ -79,6 +79,7 @@ func TestTwoLogsOfOneStore(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	adopters[1].epoch = logs[0].Epoch()
 	running, end := context.WithCancel(ctx)
 	defer end()
 	dying, die := context.WithCancel(ctx)
@@ -126,7 +127,6 @@ func TestTwoLogsOfOneStore(t *testing.T) {
 	if err := logs[0].Close(ctx); err != nil {
 		t.Error(err)
 	}
-	adopters[1].epoch = logs[0].Epoch()
 	adopters[1].gone.Store(true)
 	store := disk.Open()
 	waitForMark(ctx, t, store, logs[0].Epoch(), events.Finished)
