@@ -83,7 +83,7 @@ func TestRestartedAtOnce(t *testing.T) {
 		nodes := w.addAll(3)
 		w.kill(nodes[1], false)
 		w.add("host:1")
-		w.until("being three again", lease/4, func() bool { return w.agree(w.living()) })
+		w.until("being three again", lease/2, func() bool { return w.agree(w.living()) })
 		w.end()
 	})
 }

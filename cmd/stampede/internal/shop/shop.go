@@ -325,7 +325,7 @@ func judgeTransport(status int, after time.Duration, body []byte, into any, foun
 // retryable lists the codes that say: the same again, later.
 func retryable(code string) bool {
 	switch code {
-	case "THROTTLED", "IN_PROGRESS", "UNAVAILABLE", "TIMEOUT", "INTERNAL", "INTERNAL_SERVER_ERROR":
+	case "THROTTLED", "IN_PROGRESS", "PAYMENT_UNAVAILABLE", "UNAVAILABLE", "TIMEOUT", "INTERNAL", "INTERNAL_SERVER_ERROR":
 		return true
 	}
 	return false

@@ -26,6 +26,7 @@ func TestJudgeTrade(t *testing.T) {
 		{"waits for the shopper", payload(order("PAYING", "REQUIRES_ACTION"), ""), Answer{Kind: Accepted}, true},
 		{"still being paid", payload(order("PAYING", "PENDING"), ""), Answer{Kind: Retry, Reason: "IN_PROGRESS"}, true},
 		{"still reserving", payload(order("RESERVING", "NONE"), ""), Answer{Kind: Retry, Reason: "IN_PROGRESS"}, true},
+		{"the provider does not answer", payload(order("PAYING", "PENDING"), `{"code":"PAYMENT_UNAVAILABLE","retryAfterMs":30}`), Answer{Kind: Retry, Reason: "PAYMENT_UNAVAILABLE", After: 30 * time.Millisecond}, true},
 		{"declined", payload(order("RESERVED", "DECLINED"), `{"code":"PAYMENT_DECLINED"}`), Answer{Kind: Refused, Reason: "PAYMENT_DECLINED"}, true},
 		{"rejected", payload(`{"id":"o","state":"REJECTED","rejection":{"code":"CUSTOMER_LIMIT"}}`, ""), Answer{Kind: Refused, Reason: "CUSTOMER_LIMIT"}, true},
 		{"later", payload("null", `{"code":"IN_PROGRESS","retryAfterMs":30}`), Answer{Kind: Retry, Reason: "IN_PROGRESS", After: 30 * time.Millisecond}, false},
