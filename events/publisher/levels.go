@@ -196,39 +196,43 @@ func (g *group) keepLevels(ctx context.Context) {
 	}
 }
 
-// looking is a level that is looked at in a round, as of its changes then.
+// looking is a level that is looked at in a round, as of its changes then. err
+// is why its stream cannot be read.
 type looking struct {
 	level   *level
 	changes int
 	newest  *entity.Record
+	err     error
 }
 
-// lookAtLevels compares what was sent last with the newest records.
+// lookAtLevels compares what was sent last with the newest records. A stream
+// that cannot be read keeps nothing but its own level from being sure.
 func (g *group) lookAtLevels(ctx context.Context) error {
 	for {
 		round, more := g.unsureLevels(time.Now())
 		if len(round) == 0 {
 			return nil
 		}
-		reading, readCtx := errgroup.WithContext(ctx)
+		var reading errgroup.Group
 		reading.SetLimit(levelReads)
 		for i := range round {
-			reading.Go(func() (err error) {
-				round[i].newest, err = g.newest(readCtx, round[i].level.addr)
-				return err
+			reading.Go(func() error {
+				round[i].newest, round[i].err = g.newest(ctx, round[i].level.addr)
+				return round[i].err
 			})
 		}
-		if err := reading.Wait(); err != nil {
-			return err
-		}
+		unread := reading.Wait()
 		for i := range round {
+			if round[i].err != nil {
+				continue
+			}
 			if err := g.looked(ctx, round[i]); err != nil {
 				return err
 			}
 		}
 		g.p.wakeSender()
-		if !more {
-			return nil
+		if unread != nil || !more {
+			return unread
 		}
 	}
 }
@@ -259,8 +263,8 @@ func (g *group) looked(ctx context.Context, at looking) error {
 	g.p.mu.Lock()
 	defer g.p.mu.Unlock()
 	v, l := at.level, &g.levels
-	if v.changes != at.changes {
-		return nil // it is looked at again
+	if v.changes != at.changes || l.queued[v.addr] > 0 || g.holds[v.addr] != nil {
+		return nil // it is looked at again: what was queued meanwhile is tracked by its log, and is not replaced
 	}
 	due := !time.Now().Before(v.again)
 	own := g.p.cfg.Log.Epoch

@@ -1,16 +1,22 @@
 package publisher
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/segmentio/kafka-go"
+
 	"stampede/actors/entity"
+	"stampede/events"
+	"stampede/events/cloudevents"
 	"stampede/events/internal/logtest"
 	"stampede/proto/gen/orderpb"
 	"stampede/proto/gen/skupb"
@@ -95,6 +101,87 @@ func TestALevelThatWasOnItsWay(t *testing.T) {
 			t.Errorf("%v levels were sent again", sent)
 		}
 		finish(t, two)
+	})
+}
+
+// TestAStreamThatCannotBeRead keeps its own level from being sure, and no other.
+func TestAStreamThatCannotBeRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j, l := logtest.NewJournal(2), newFakeLink(t)
+		j.Append(2, "sku", "A", reserved(1))
+		n := startNode(t, j, l, 1)
+		damaged := func(stream string) error {
+			if stream == "sku/A" {
+				return errors.New("a page of the database is damaged")
+			}
+			return nil
+		}
+		n.looking.Store(&damaged)
+		n.logs.adopt(2) // A's level is its newest record's, which cannot be read
+		time.Sleep(5 * time.Second)
+		for i := range 20 {
+			j.Append(1, "sku", fmt.Sprintf("B%d", i), reserved(1))
+			time.Sleep(100 * time.Millisecond)
+		}
+		time.Sleep(5 * time.Second)
+		if got := watermark(t, j, 1); got != 20 {
+			t.Errorf("the log is marked %d of 20", got)
+		}
+		if got := watermark(t, j, 2); got != 0 {
+			t.Errorf("the adopted log is marked %d, and its level was not sent", got)
+		}
+		n.looking.Store(nil)
+		time.Sleep(5 * time.Second)
+		checkPublished(t, l, allRecords(j))
+		if got := watermark(t, j, 2); got != events.Finished {
+			t.Errorf("the adopted log is marked %d at last", got)
+		}
+		finish(t, n)
+	})
+}
+
+// TestALevelThatIsReadAsItIsQueued does not take the place of the one from the
+// log, whose acknowledgement is what the log's watermark waits for.
+func TestALevelThatIsReadAsItIsQueued(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j, l := logtest.NewJournal(3), newFakeLink(t)
+		l.partitions = 1
+		j.Append(2, "sku", "A", reserved(1))
+		j.Append(3, "sku", "B", reserved(1))
+		var refusing atomic.Bool // the levels' topic
+		refusing.Store(true)
+		l.fault = func(b outgoing) (bool, error) {
+			if refusing.Load() && b.topic == cloudevents.TopicStockLevels {
+				return false, kafka.NotLeaderForPartition
+			}
+			return true, nil
+		}
+		n := startNode(t, j, l, 1)
+		n.logs.adopt(3)
+		time.Sleep(time.Second) // B's level is on its way, and others wait in the queue
+		var once sync.Once
+		meanwhile := func(stream string) error {
+			if stream == "sku/A" {
+				once.Do(func() {
+					j.Append(1, "sku", "A", reserved(2))
+					time.Sleep(time.Second) // until it is in the queue
+				})
+			}
+			return nil
+		}
+		n.looking.Store(&meanwhile)
+		n.logs.adopt(2, 3)
+		time.Sleep(10 * time.Second)
+		if got := watermark(t, j, 1); got != 0 {
+			t.Errorf("the log is marked %d, and its level was not sent", got)
+		}
+		refusing.Store(false)
+		time.Sleep(10 * time.Second)
+		checkPublished(t, l, allRecords(j))
+		if one, two := watermark(t, j, 1), watermark(t, j, 2); one != 1 || two != events.Finished {
+			t.Errorf("the logs are marked %d and %d", one, two)
+		}
+		finish(t, n)
 	})
 }
 

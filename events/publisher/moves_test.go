@@ -47,6 +47,8 @@ type testNode struct {
 	away atomic.Bool // the broker, for this node
 	// dead: nothing that it does reaches anybody. blind: it cannot read streams.
 	dead, blind atomic.Bool
+	// looking, if set, is called with what is to be read back, and may fail it.
+	looking atomic.Pointer[func(stream string) error]
 	// delay, if set, is how long a request is on its way to the broker. It is
 	// called by one at a time.
 	delay   func() time.Duration
@@ -82,6 +84,11 @@ func (s nodeStore) SaveWatermark(ctx context.Context, reader string, epoch entit
 func (s nodeStore) ReadStreamBack(ctx context.Context, stream string, beforeSeq uint64) iter.Seq2[*entity.Record, error] {
 	if s.node.dead.Load() || s.node.blind.Load() {
 		return func(yield func(*entity.Record, error) bool) { yield(nil, errDead) }
+	}
+	if looking := s.node.looking.Load(); looking != nil {
+		if err := (*looking)(stream); err != nil {
+			return func(yield func(*entity.Record, error) bool) { yield(nil, err) }
+		}
 	}
 	return s.Journal.ReadStreamBack(ctx, stream, beforeSeq)
 }
