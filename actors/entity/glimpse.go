@@ -60,10 +60,11 @@ func (w *Window) Read(cmd proto.Message) proto.Message {
 }
 
 // glimpsed shows other readers what one was answered, if all of the state is
-// durable.
+// durable. What answers nobody else, such as a refusal of who asked, is not shown:
+// it would keep the next one's answer from being.
 func (c *core[S, E]) glimpsed(cmd, reply proto.Message) {
 	g := c.kind.Glimpse
-	if g == nil || c.shown || c.draining || c.version != c.durable || !g.Reads(cmd) {
+	if g == nil || c.shown || c.draining || c.version != c.durable || !g.Reads(cmd) || g.Again(reply, cmd, c.host.now()) == nil {
 		return
 	}
 	var until time.Time

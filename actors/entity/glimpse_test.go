@@ -60,6 +60,25 @@ func TestGlimpse(t *testing.T) {
 	b.wantShown("and read again", 7)
 }
 
+// What one was refused is not what another one reads: it is not shown, and does
+// not keep the answer that somebody else gets from being.
+func TestGlimpseOfARefusal(t *testing.T) {
+	b := newBench(t, func(b *bench) {
+		peeking(b)
+		b.kind.Glimpse.Again = func(before, _ proto.Message, _ time.Time) proto.Message {
+			if before.(*commonpb.Money).GetMinorUnits() == 0 {
+				return nil
+			}
+			return before
+		}
+	})
+	b.receive("a stranger", 0, "READ")
+	b.wantShown("one was refused", -1)
+	b.core.state.sum = 7
+	b.receive("the owner", 0, "READ")
+	b.wantShown("another one was answered", 7)
+}
+
 // Nothing is to be read of an activation that has ended or is about to, whatever ends it.
 func TestGlimpseEnds(t *testing.T) {
 	for name, end := range map[string]func(b *bench){
