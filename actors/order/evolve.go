@@ -25,10 +25,7 @@ func Evolve(s *State, e *orderpb.Event) {
 	case *orderpb.Event_PaymentActionRequired:
 		s.evolvePaymentActionRequired(v.PaymentActionRequired)
 	case *orderpb.Event_PaymentUnanswered:
-		s.requirePaying(v.PaymentUnanswered.GetAttempt(), orderpb.PaymentStatus_PAYMENT_STATUS_PENDING)
-		s.require(!s.payment.unanswered, "unanswered twice")
-		s.payment.unanswered = true
-		s.note("the payment provider does not answer", "", atMs)
+		s.evolvePaymentUnanswered(v.PaymentUnanswered, atMs)
 	case *orderpb.Event_PaymentAuthorized:
 		s.evolvePaymentAuthorized(v.PaymentAuthorized)
 	case *orderpb.Event_PaymentDeclined:
@@ -62,9 +59,7 @@ func Evolve(s *State, e *orderpb.Event) {
 	case *orderpb.Event_UnitsMoved:
 		s.evolveUnitsMoved(v.UnitsMoved)
 	case *orderpb.Event_ReturnSettled:
-		s.requireMove(v.ReturnSettled.GetNumber())
-		s.require(s.move.moved, "settled before the units moved")
-		s.move = nil
+		s.evolveReturnSettled(v.ReturnSettled)
 	default:
 		s.require(false, "unknown event")
 	}
@@ -125,6 +120,13 @@ func (s *State) abandonPayment() {
 	}
 	s.toVoid = append(s.toVoid, openAttempt{s.payment.attempt, s.payment.reference})
 	s.keys[len(s.keys)-1].refusal = declined("another payment took its place")
+}
+
+func (s *State) evolvePaymentUnanswered(e *orderpb.PaymentUnanswered, atMs int64) {
+	s.requirePaying(e.GetAttempt(), orderpb.PaymentStatus_PAYMENT_STATUS_PENDING)
+	s.require(!s.payment.unanswered, "unanswered twice")
+	s.payment.unanswered = true
+	s.note("the payment provider does not answer", "", atMs)
 }
 
 func (s *State) evolvePaymentActionRequired(e *orderpb.PaymentActionRequired) {

@@ -134,3 +134,9 @@ func (s *State) movedLine(m *orderpb.MovedLine) *line {
 	s.require(m.GetQuantity() > 0, "nothing of a line")
 	return &s.lines[i]
 }
+
+func (s *State) evolveReturnSettled(e *orderpb.ReturnSettled) {
+	s.requireMove(e.GetNumber())
+	s.require(s.move.moved, "settled before the units moved")
+	s.move = nil
+}

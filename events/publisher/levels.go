@@ -7,15 +7,18 @@ package publisher
 //
 // The rule that prevents it asks nothing of the other nodes: whoever has sent a
 // level looks, once it is acknowledged, at the SKU's newest record, and if that
-// is another one sends its level, until what was sent last was still the newest
-// when it was looked at. Only then the place in the log that the level came
-// from counts as published.
+// is another one looks again; if it still is the newest, sends its level; until
+// what was sent last was the newest when it was looked at, or a record was
+// committed between two looks. Only then the place in the log that the level
+// came from counts as published.
 //
 // Why the topic ends with the newest: take the last message of a SKU that it
 // holds. Its sender has looked at the journal after that, and seen nothing
-// newer, or there would be a message after the last. What was committed later
-// was sent later. A sender that died before it looked has left its log unmarked
-// at that place, so whoever adopts the log sends the newest once more and looks.
+// newer, or there would be a message after the last. What was committed later,
+// between two looks too, was sent later. A sender that died before it looked has
+// left its log unmarked at that place, so whoever adopts the log sends the newest
+// once more and looks. A SKU that is traded all the time is sure at the second
+// look, or a node could not leave while it is.
 
 import (
 	"context"
@@ -73,7 +76,39 @@ type level struct {
 	late bool
 	// changes counts them: what was read before one proves nothing.
 	changes int
+	// seen is the newest record of the look before, as of seenChanges.
+	seen        uint64
+	seenChanges int
 }
+
+// look takes in what is the newest now. If it was committed after another look,
+// itself later than everything that was sent, it needs nobody: who commits it
+// sends its level, and later than all that.
+func (v *level) look(newest uint64) outcome {
+	before, changes := v.seen, v.seenChanges
+	v.seen, v.seenChanges = newest, v.changes
+	switch {
+	case before == 0 || changes != v.changes:
+		return lookAgain
+	case newest > before:
+		return passed
+	default:
+		return stands
+	}
+}
+
+// outcome is what a look at a SKU whose newest record was not sent has found.
+type outcome int
+
+const (
+	// lookAgain: it was the first since the last change.
+	lookAgain outcome = iota
+	// passed: the newest was committed after the look before.
+	passed
+	// stands: the newest is that of the look before.
+	stands
+)
+
 
 func newLevels() levels {
 	return levels{queued: make(map[entity.Address]int), unsure: make(map[entity.Address]*level), look: make(chan struct{}, 1)}
@@ -270,10 +305,15 @@ func (g *group) looked(ctx context.Context, at looking) error {
 	own := g.p.cfg.Log.Epoch
 	// Then the newest comes by itself after all that was sent, from a log that is unmarked until then.
 	coming := at.newest != nil && at.newest.Epoch == own && at.newest.Position > g.tracker(own).taken
+	send := len(messages) > 0 && !coming && (v.sent < at.newest.Seq || due && !v.again.IsZero())
+	found := passed // if there is no level to send, the log's reader says why
+	if send {
+		found = v.look(at.newest.Seq)
+	}
 	switch {
-	case len(messages) == 0:
-		// There is no level to send; the log's reader says why.
-	case !coming && (v.sent < at.newest.Seq || due && !v.again.IsZero()):
+	case found == lookAgain:
+		return nil
+	case found == stands:
 		if due {
 			v.again = time.Time{}
 		}
@@ -283,6 +323,7 @@ func (g *group) looked(ctx context.Context, at looking) error {
 		g.p.push(messages, &span{group: g, addr: v.addr, seq: at.newest.Seq, open: len(messages)}, at.newest, v)
 		return nil
 	case !due:
+		v.seen = 0 // what is seen before it is due proves nothing then
 		v.settle(func(e entity.Epoch) bool { return e == own })
 		l.setLate(v, true)
 		g.p.progressed()

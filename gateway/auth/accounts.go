@@ -216,7 +216,7 @@ func (a *Accounts) checkPresent(ctx context.Context, id, password string) (strin
 // the command that says so is sent.
 func attemptID() []byte {
 	id := make([]byte, account.AttemptIDBytes)
-	rand.Read(id) //nolint:errcheck // it never fails
+	rand.Read(id) // it never fails
 	return id
 }
 

@@ -186,6 +186,9 @@ func (b *busy) orders() string {
 	b.do(staff, "refundOrder", "order{id}", map[string]any{"idempotencyKey": "r", "orderId": moved.ID, "reason": "late"})
 	b.place(c, "declined", "tok_decline", want{"PUB-1", 1})
 	b.place(c, "asked", "tok_requires_action", want{"PUB-1", 1})
+	if _, err := c.place(b.t.Context(), "unanswered", "tok_unavailable", want{"PUB-1", 1}); codeOf(err) != "PAYMENT_UNAVAILABLE" {
+		b.t.Fatalf("a provider that does not answer: %v", err)
+	}
 	b.place(c, "too many", "", want{"PUB-2", 3})
 	b.place(c, "all of them, for a while", "", want{"PUB-2", 2})
 	cancelled := b.place(c, "cancelled", "", want{"PUB-1", 1})
