@@ -184,6 +184,9 @@ func (b *busy) orders() string {
 	moved := b.place(c, "moved", "tok_ok", want{"PUB-1", 2})
 	b.do(staff, "fulfilOrder", "order{id}", map[string]any{"idempotencyKey": "f", "orderId": moved.ID, "tracking": "T-1", "lines": []map[string]any{{"sku": "PUB-1", "quantity": 1}}})
 	b.do(staff, "refundOrder", "order{id}", map[string]any{"idempotencyKey": "r", "orderId": moved.ID, "reason": "late"})
+	returned := b.place(c, "returned", "tok_ok", want{"PUB-1", 1})
+	b.do(staff, "fulfilOrder", "order{id}", map[string]any{"idempotencyKey": "f", "orderId": returned.ID})
+	b.do(staff, "refundOrder", "order{id}", map[string]any{"idempotencyKey": "r", "orderId": returned.ID})
 	b.place(c, "declined", "tok_decline", want{"PUB-1", 1})
 	b.place(c, "asked", "tok_requires_action", want{"PUB-1", 1})
 	if _, err := c.place(b.t.Context(), "unanswered", "tok_unavailable", want{"PUB-1", 1}); codeOf(err) != "PAYMENT_UNAVAILABLE" {
