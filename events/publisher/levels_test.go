@@ -53,6 +53,33 @@ func TestALateLevelIsNotTheLast(t *testing.T) {
 	})
 }
 
+// TestALevelOfASKUThatIsTraded all the time by another node is never the newest
+// when it is looked at. It is sure all the same, or its node could not leave.
+func TestALevelOfASKUThatIsTraded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j, l := logtest.NewJournal(3), newFakeLink(t)
+		one, two := startNode(t, j, l, 1), startNode(t, j, l, 2)
+		one.away.Store(true)
+		j.Append(1, "sku", "A", reserved(1))
+		trade := func(seconds int) {
+			for i := range seconds * 100 {
+				j.Append(2, "sku", "A", reserved(2+i))
+				time.Sleep(10 * time.Millisecond)
+			}
+		}
+		trade(1)
+		one.away.Store(false)
+		trade(5)
+		if got := watermark(t, j, 1); got != 1 {
+			t.Errorf("while the SKU is traded the log is marked %d", got)
+		}
+		finish(t, one)
+		time.Sleep(5 * time.Second)
+		checkPublished(t, l, allRecords(j))
+		finish(t, two)
+	})
+}
+
 // TestALateSenderThatDies before it has looked leaves its log unmarked, and who
 // adopts that makes good for it.
 func TestALateSenderThatDies(t *testing.T) {
