@@ -109,7 +109,6 @@ const (
 	stands
 )
 
-
 func newLevels() levels {
 	return levels{queued: make(map[entity.Address]int), unsure: make(map[entity.Address]*level), look: make(chan struct{}, 1)}
 }
