@@ -40,7 +40,7 @@ type fellow struct {
 }
 
 func newFleet(t *testing.T, delay func(upTo time.Duration) time.Duration, lose func() bool) *fleet {
-	t.Cleanup(func() { time.Sleep(time.Minute) }) // what is still on its way arrives
+	t.Cleanup(func() { time.Sleep(time.Minute) }) //nolint:forbidigo // in a synctest bubble: what is still on its way arrives
 	return &fleet{
 		disk:    newDisk(),
 		table:   newTable(func() time.Duration { return delay(300 * time.Millisecond) }),
