@@ -29,7 +29,8 @@ func (w *Walk) askAs(token, document string, variables map[string]any) *Answer {
 	}
 }
 
-// check compares everything that there is units of, every sale, and one order.
+// check compares everything that there is units of, every sale, all money, and
+// one order.
 // What an answer does not wait for gets some time.
 func (w *Walk) check(about *order) {
 	w.t.Helper()
@@ -41,6 +42,7 @@ func (w *Walk) check(about *order) {
 		orders = append(orders, o)
 	}
 	w.compare(orders)
+	w.compareMoney()
 	if about != nil && w.chance(30) {
 		w.compareViewer(about)
 	}
@@ -180,20 +182,14 @@ func (w *Walk) atTheEnd() {
 	for list := range slices.Chunk(w.model.orders, some) {
 		w.compare(list)
 	}
-	committed, money := map[*sku]int64{}, [2]int64{}
+	w.compareMoney()
+	committed := map[*sku]int64{}
 	for _, o := range w.model.orders {
-		paid := int64(0)
 		for _, l := range o.lines {
 			if o.sold() {
 				committed[l.sku] += l.left()
-				paid += l.price * l.unrefunded()
 			}
 		}
-		money[0], money[1] = money[0]+o.captured-o.refunded, money[1]+paid
-	}
-	w.compareBooks()
-	if money[0] != money[1] {
-		w.fail("%d were taken and kept, for units of %d", money[0], money[1])
 	}
 	for _, k := range w.model.skus {
 		if committed[k] != k.committed {
@@ -201,6 +197,25 @@ func (w *Walk) atTheEnd() {
 		}
 		w.checkPast(k)
 	}
+}
+
+// compareMoney: what was taken and kept is the price of what was sold and not
+// refunded, and the payment provider has the same in its books.
+func (w *Walk) compareMoney() {
+	w.t.Helper()
+	kept, sold := int64(0), int64(0)
+	for _, o := range w.model.orders {
+		kept += o.captured - o.refunded
+		for _, l := range o.lines {
+			if o.sold() {
+				sold += l.price * l.unrefunded()
+			}
+		}
+	}
+	if kept != sold {
+		w.fail("%d were taken and kept, for units of %d", kept, sold)
+	}
+	w.compareBooks()
 }
 
 // compareBooks: what the payment provider took, gave back and let go of, by its
