@@ -1,0 +1,101 @@
+package main
+
+// What a broker that is away for long costs in memory, at full load: nothing
+// that grows with the time, this benchmark is to show.
+
+import (
+	"flag"
+	"fmt"
+	"log/slog"
+	"testing"
+	"time"
+
+	"stampede/cmd/stampede/internal/load"
+	"stampede/cmd/stampede/internal/shop"
+	"stampede/internal/testservers"
+)
+
+var awayFor = flag.Duration("away-for", 5*time.Second, "how long the broker is away in BenchmarkBrokerAwayForLong")
+
+// outage is what was seen in one stretch of full load.
+type outage struct {
+	orders int
+	took   time.Duration
+	// oldest is the greatest age of an event that was not acknowledged, heap the
+	// most that was reachable at the end of a round.
+	oldest float64
+	heap   int64
+}
+
+// BenchmarkBrokerAwayForLong places orders, whose holds end by themselves after
+// six seconds, with a real Kafka for a fifth of -away-for, and then for all of it while it is
+// stopped. It reports the age of the oldest pending event with the broker there,
+// the growth of the live heap from the one to the other, and the orders/s.
+//
+//	STAMPEDE_REQUIRE_SERVERS=1 go test ./cmd/stampede -run '^$' -bench BrokerAwayForLong -benchtime 1x -away-for 10m
+func BenchmarkBrokerAwayForLong(b *testing.B) {
+	kafka := testservers.KafkaProcess(b)
+	flags := nodeFlags{brokerFlags: brokerFlags{Kafka: []string{kafka.Address()}}}
+	flags.Listen, flags.AdminListen, flags.KafkaListen = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
+	flags.DataDir, flags.NodeName, flags.Payments, flags.HoldMinutes = b.TempDir(), "bench", "simulator", 0.1
+	flags.KafkaReplication, flags.EventsFormat = 1, "json"
+	if err := relaxGC(slog.New(slog.DiscardHandler)); err != nil {
+		b.Fatal(err)
+	}
+	n, err := startNode(b.Context(), nodeConfig{nodeFlags: flags}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() {
+		if err := n.Close(); err != nil {
+			b.Error(err)
+		}
+	}()
+	sku, tokens := wholeShop(b, n)
+	round := 0
+	stretch := func(lasts time.Duration) (seen outage) {
+		for began := time.Now(); seen.took < lasts; seen.took = time.Since(began) {
+			const requests = 20000
+			round++
+			wholeLoad(b, n.url, requests, shop.JudgePlaced, func(t *load.Task, i int64) {
+				t.Token = tokens[i%int64(len(tokens))]
+				t.Body = shop.AppendPlaceOrder(t.Body[:0], fmt.Sprintf("%s-long-%d-%d", sku, round, i), sku, 1)
+			})
+			seen.orders += requests
+			seen.oldest = max(seen.oldest, oldestPending(b, n))
+			seen.heap = max(seen.heap, liveHeap())
+		}
+		return seen
+	}
+	stretch(*awayFor / 10) // until as many orders end as begin
+	there := stretch(*awayFor / 5)
+	kafka.Pause()
+	away := stretch(*awayFor)
+	kafka.Resume()
+	b.ReportMetric(float64(there.orders)/there.took.Seconds(), "orders/s-there")
+	b.ReportMetric(float64(away.orders)/away.took.Seconds(), "orders/s-away")
+	b.ReportMetric(there.oldest*1000, "oldest-ms-there")
+	b.ReportMetric(float64(there.heap)/(1<<20), "MiB-heap-there")
+	b.ReportMetric(float64(away.heap)/(1<<20), "MiB-heap-away")
+}
+
+// oldestPending is the greatest stampede_events_oldest_pending_seconds of all topics.
+func oldestPending(b *testing.B, n *node) float64 {
+	b.Helper()
+	families, err := n.registry.Gather()
+	if err != nil {
+		b.Fatal(err)
+	}
+	oldest, found := 0.0, false
+	for _, f := range families {
+		if f.GetName() == "stampede_events_oldest_pending_seconds" {
+			for _, m := range f.GetMetric() {
+				oldest, found = max(oldest, m.GetGauge().GetValue()), true
+			}
+		}
+	}
+	if !found {
+		b.Fatal("the publisher does not say how old its oldest event is")
+	}
+	return oldest
+}
