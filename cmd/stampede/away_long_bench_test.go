@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,7 +29,7 @@ type outage struct {
 }
 
 // BenchmarkBrokerAwayForLong places orders, whose holds end by themselves after
-// six seconds, with a real Kafka for a fifth of -away-for, and then for all of it while it is
+// six seconds, with a real Kafka for a tenth of -away-for, and then for all of it while it is
 // stopped. It reports the age of the oldest pending event with the broker there,
 // the growth of the live heap from the one to the other, and the orders/s.
 //
@@ -51,24 +52,33 @@ func BenchmarkBrokerAwayForLong(b *testing.B) {
 			b.Error(err)
 		}
 	}()
-	sku, tokens := wholeShop(b, n)
 	round := 0
 	stretch := func(lasts time.Duration) (seen outage) {
 		for began := time.Now(); seen.took < lasts; seen.took = time.Since(began) {
 			const requests = 20000
 			round++
-			wholeLoad(b, n.url, requests, shop.JudgePlaced, func(t *load.Task, i int64) {
+			sku, tokens := wholeShop(b, n) // a SKU knows so many orders of a day, and refuses more
+			var next atomic.Int64
+			r, err := load.Run(b.Context(), load.Options{URL: n.url, Concurrency: wholeConnections, Judge: shop.JudgePlaced, Next: func(t *load.Task) bool {
+				i := next.Add(1)
 				t.Token = tokens[i%int64(len(tokens))]
 				t.Body = shop.AppendPlaceOrder(t.Body[:0], fmt.Sprintf("%s-long-%d-%d", sku, round, i), sku, 1)
-			})
-			seen.orders += requests
+				return i <= requests
+			}})
+			if err != nil {
+				b.Fatal(err)
+			}
+			if r.Accepted != requests {
+				b.Errorf("%d of %d accepted: refused %v, failed %v, unanswered %d, retries %v, longest gap %v", r.Accepted, requests, r.Refused, r.Failed, r.Unanswered, r.Retries, r.LongestGap)
+			}
+			seen.orders += int(r.Accepted)
 			seen.oldest = max(seen.oldest, oldestPending(b, n))
 			seen.heap = max(seen.heap, liveHeap())
 		}
 		return seen
 	}
-	stretch(*awayFor / 10) // until as many orders end as begin
-	there := stretch(*awayFor / 5)
+	stretch(*awayFor / 30) // until as many orders end as begin
+	there := stretch(*awayFor / 10)
 	kafka.Pause()
 	away := stretch(*awayFor)
 	kafka.Resume()
