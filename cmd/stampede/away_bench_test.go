@@ -34,23 +34,7 @@ type awaySide struct {
 // Where broker and node share the processors, orders get those of a broker that
 // is stopped: look at the processor time.
 func BenchmarkPlaceOrderBrokerAway(b *testing.B) {
-	kafka := testservers.KafkaProcess(b)
-	flags := nodeFlags{brokerFlags: brokerFlags{Kafka: []string{kafka.Address()}}}
-	flags.Listen, flags.AdminListen, flags.KafkaListen = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
-	flags.DataDir, flags.NodeName, flags.Payments, flags.HoldMinutes = b.TempDir(), "bench", "simulator", 10
-	flags.KafkaReplication, flags.EventsFormat = 1, "json"
-	if err := relaxGC(slog.New(slog.DiscardHandler)); err != nil {
-		b.Fatal(err)
-	}
-	n, err := startNode(b.Context(), nodeConfig{nodeFlags: flags}, slog.New(slog.DiscardHandler))
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() {
-		if err := n.Close(); err != nil {
-			b.Error(err)
-		}
-	})
+	kafka, n := withKafka(b, 10)
 	sku, tokens := wholeShop(b, n)
 	requests := max(b.N/(2*awayRounds), wholeConnections)
 	round := 0
@@ -85,6 +69,30 @@ func BenchmarkPlaceOrderBrokerAway(b *testing.B) {
 	b.ReportMetric(float64(away.busy.Microseconds())/orders, "cpu-us/order-away")
 	b.ReportMetric(float64(there.heap)/(1<<20), "MiB-heap-there")
 	b.ReportMetric(float64(away.heap)/(1<<20), "MiB-heap-away")
+}
+
+// withKafka is a node on SQLite with a real Kafka of its own, whose orders hold
+// their units for so many minutes.
+func withKafka(b *testing.B, holdMinutes float64) (*testservers.KafkaServer, *node) {
+	b.Helper()
+	kafka := testservers.KafkaProcess(b)
+	flags := nodeFlags{brokerFlags: brokerFlags{Kafka: []string{kafka.Address()}}}
+	flags.Listen, flags.AdminListen, flags.KafkaListen = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
+	flags.DataDir, flags.NodeName, flags.Payments, flags.HoldMinutes = b.TempDir(), "bench", "simulator", holdMinutes
+	flags.KafkaReplication, flags.EventsFormat = 1, "json"
+	if err := relaxGC(slog.New(slog.DiscardHandler)); err != nil {
+		b.Fatal(err)
+	}
+	n, err := startNode(b.Context(), nodeConfig{nodeFlags: flags}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := n.Close(); err != nil {
+			b.Error(err)
+		}
+	})
+	return kafka, n
 }
 
 // liveHeap is what is reachable now, the actors of all orders included.

@@ -6,14 +6,12 @@ package main
 import (
 	"flag"
 	"fmt"
-	"log/slog"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"stampede/cmd/stampede/internal/load"
 	"stampede/cmd/stampede/internal/shop"
-	"stampede/internal/testservers"
 )
 
 var awayFor = flag.Duration("away-for", 5*time.Second, "how long the broker is away in BenchmarkBrokerAwayForLong")
@@ -35,23 +33,7 @@ type outage struct {
 //
 //	STAMPEDE_REQUIRE_SERVERS=1 go test ./cmd/stampede -run '^$' -bench BrokerAwayForLong -benchtime 1x -away-for 10m
 func BenchmarkBrokerAwayForLong(b *testing.B) {
-	kafka := testservers.KafkaProcess(b)
-	flags := nodeFlags{brokerFlags: brokerFlags{Kafka: []string{kafka.Address()}}}
-	flags.Listen, flags.AdminListen, flags.KafkaListen = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
-	flags.DataDir, flags.NodeName, flags.Payments, flags.HoldMinutes = b.TempDir(), "bench", "simulator", 0.1
-	flags.KafkaReplication, flags.EventsFormat = 1, "json"
-	if err := relaxGC(slog.New(slog.DiscardHandler)); err != nil {
-		b.Fatal(err)
-	}
-	n, err := startNode(b.Context(), nodeConfig{nodeFlags: flags}, slog.New(slog.DiscardHandler))
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer func() {
-		if err := n.Close(); err != nil {
-			b.Error(err)
-		}
-	}()
+	kafka, n := withKafka(b, 0.1)
 	round := 0
 	stretch := func(lasts time.Duration) (seen outage) {
 		for began := time.Now(); seen.took < lasts; seen.took = time.Since(began) {
