@@ -127,7 +127,7 @@ func (l *load) throughput(b *testing.B, n *clusterNode, what action, during time
 	began := time.Now()
 	for i := range benchShoppers {
 		shoppers.Go(func() {
-			c := l.customers[i%loadCustomers]
+			c := l.customers[i%len(l.customers)]
 			c = &client{place(n.url), c.token, c.http}
 			for k := 0; time.Since(began) < during; k++ {
 				e := entry{operation: operation{action: what, units: 1}, key: fmt.Sprintf("bench-%d-%d-%d", l.runs, i, k), sku: l.hot}

@@ -7,6 +7,7 @@ package e2e
 //
 //	go test ./internal/e2e -run='^$' -bench=ClusterCost -benchtime=3x -v
 //	… -cluster-profiles=DIR keeps a CPU profile of each node
+//	… -cluster-program=FILE measures another build, to compare with in turns
 
 import (
 	"bufio"
@@ -28,13 +29,19 @@ import (
 	"stampede/internal/testservers"
 )
 
-var clusterProfiles = flag.String("cluster-profiles", "", "a folder for CPU profiles of the nodes in BenchmarkClusterCost")
+var (
+	clusterProfiles = flag.String("cluster-profiles", "", "a folder for CPU profiles of the nodes in BenchmarkClusterCost")
+	clusterProgram  = flag.String("cluster-program", "", "the stampede that BenchmarkClusterCost measures, instead of one built from here")
+)
 
 const (
 	// idleFor is how long nodes are watched that have nothing to do.
 	idleFor = 4 * time.Second
 	// costOrders are taken in an iteration.
 	costOrders = 2_000
+	// costCustomers are the users that all shoppers are: so many that nobody's
+	// budget is used up.
+	costCustomers = 64
 	// crowd is as many shoppers as wait at once when there is really something to get.
 	crowd = 256
 	// steady is a rate in orders a second that one node can do as well as five,
@@ -69,27 +76,42 @@ func costLoads() []costLoad {
 }
 
 func clusterCost(b *testing.B, nodes int, at costLoad) {
-	f := startFleet(b, nodes)
-	l := newLoad(b, f, at.perSecond, benchStock)
+	f := costFleet(b, nodes)
+	l := newLoadOf(b, f, at.perSecond, benchStock, costCustomers)
 	l.ordersOnly = true
 	idle := f.processorTime()
 	pause(b.Context(), idleFor)
 	idle = (f.processorTime() - idle) / idleFor.Seconds()
 	l.start(at.shoppers)
 	l.more(500) // warm
-	profiled := f.profiles(fmt.Sprintf("%s-%d", at.name, nodes))
+	f.profile(l, fmt.Sprintf("%s-%d", at.name, nodes))
 	var used spent
+	failed := l.failures()
 	for b.Loop() {
-		before, answered := f.spend(), l.answered.Load()
+		before, ordered := f.spend(), l.ordered.Load()
 		l.more(costOrders)
-		used.add(f.spend(), before, float64(l.answered.Load()-answered))
+		used.add(f.spend(), before, float64(l.ordered.Load()-ordered))
 	}
+	failed = l.failures() - failed
 	l.stop()
-	profiled()
 	used.report(b)
 	b.ReportMetric(idle, "idle-cpu-s/s")
-	b.ReportMetric(float64(l.failures()), "failed-attempts")
+	b.ReportMetric(float64(failed), "failed-attempts")
 	f.stop()
+}
+
+// costFleet is a cluster of the build that is to be measured.
+func costFleet(b *testing.B, nodes int) *fleet {
+	b.Helper()
+	if *clusterProgram == "" {
+		return startFleet(b, nodes)
+	}
+	f := newFleet(b, "")
+	for i := range nodes {
+		f.startProgram(*clusterProgram, fmt.Sprintf("n%d", i))
+	}
+	f.settled()
+	return f
 }
 
 // spent is what orders took. Nodes, mongo and kafka are processor time in
@@ -214,12 +236,13 @@ func processorTimeOf(t testing.TB, pid int) float64 {
 // profileFor is how long nodes are profiled.
 const profileFor = 5 * time.Second
 
-// profiles begins to take a profile of each node, if they are wanted, and
-// returns what waits for them.
-func (f *fleet) profiles(name string) (wait func()) {
+// profile takes a profile of each node at work, if they are wanted.
+func (f *fleet) profile(l *load, name string) {
+	f.t.Helper()
 	if *clusterProfiles == "" {
-		return func() {}
+		return
 	}
+	ordered := l.ordered.Load()
 	var taking sync.WaitGroup
 	for _, n := range f.living() {
 		file := filepath.Join(*clusterProfiles, fmt.Sprintf("%s-%s.pprof", name, n.name))
@@ -229,7 +252,8 @@ func (f *fleet) profiles(name string) (wait func()) {
 			}
 		})
 	}
-	return taking.Wait
+	taking.Wait()
+	f.t.Logf("profiles of %d orders", l.ordered.Load()-ordered)
 }
 
 func profile(t testing.TB, admin, file string) (err error) {

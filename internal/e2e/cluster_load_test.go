@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -27,6 +28,8 @@ const (
 	someFailures = 20
 	// loadCustomers are how many users the shoppers are.
 	loadCustomers = 4
+	// longestWait bounds how long a shopper waits before trying again.
+	longestWait = time.Second
 )
 
 // entry is one request of one shopper, and what came of it in the end.
@@ -60,7 +63,9 @@ type load struct {
 	// ordersOnly: nobody looks, nobody pays, and all want one unit.
 	ordersOnly bool
 
-	answered atomic.Int64
+	// answered counts requests whose outcome is known or was given up, ordered the
+	// orders that were acknowledged.
+	answered, ordered atomic.Int64
 	// shed counts answers that said to come later, lost the attempts without an answer.
 	shed, lost atomic.Int64
 
@@ -73,6 +78,13 @@ type load struct {
 
 // newLoad opens a shop with a hot SKU and three others. perSecond bounds the orders.
 func newLoad(t testing.TB, f *fleet, perSecond float64, hotStock int) *load {
+	t.Helper()
+	return newLoadOf(t, f, perSecond, hotStock, loadCustomers)
+}
+
+// newLoadOf is newLoad with so many customers, each of whom has a budget of
+// requests at each node.
+func newLoadOf(t testing.TB, f *fleet, perSecond float64, hotStock, customers int) *load {
 	t.Helper()
 	l := &load{t: t, f: f, hot: f.sku("HOT"), stock: map[string]int{}, began: time.Now(), limiter: rate.NewLimiter(rate.Limit(perSecond), 1)}
 	var variants []variant
@@ -94,7 +106,7 @@ func newLoad(t testing.TB, f *fleet, perSecond float64, hotStock int) *load {
 	if err != nil {
 		t.Fatalf("creating a product: %v", err)
 	}
-	for i := range loadCustomers {
+	for i := range customers {
 		c := newClient(nil, "")
 		_, _, err := l.anywhere(ctx, new(int), func(ctx context.Context, at *client) error {
 			in, err := at.register(ctx, fmt.Sprintf("shopper%d@%s.test", i, f.name), "nine noisy newts")
@@ -146,7 +158,7 @@ func (l *load) more(answers int64) {
 
 func (l *load) shop(ctx context.Context, shopper int, name string, random *rand.Rand) {
 	at := shopper // which gateway: a shopper stays with one that answers
-	c := l.customers[shopper%loadCustomers]
+	c := l.customers[shopper%len(l.customers)]
 	for n := 0; l.limiter.Wait(ctx) == nil; n++ {
 		e := entry{operation: operation{client: shopper}, key: name + "-" + strconv.Itoa(n), sku: l.hot}
 		if random.IntN(3) == 0 {
@@ -164,6 +176,9 @@ func (l *load) shop(ctx context.Context, shopper int, name string, random *rand.
 		if err != nil {
 			l.failed = append(l.failed, fmt.Sprintf("%s of %s: %v", e.action, e.key, err))
 			e.outcome = unknown
+		}
+		if e.order != "" {
+			l.ordered.Add(1)
 		}
 		if took := time.Duration(e.back - e.call); took > l.longest {
 			l.longest, l.why = took, fmt.Sprintf("%v by %s after %d attempts", e.operation, e.node, e.attempts)
@@ -228,8 +243,11 @@ func (e *entry) placed(o *order, err error) error {
 }
 
 // anywhere sends to one gateway after the other until the outcome is known, and
-// says who answered and after how many attempts.
+// says who answered and after how many attempts. Who is told to come later does,
+// and each time that it is told again it waits twice as long, for others wait too.
+// Whose own budget is used up stays where it is.
 func (l *load) anywhere(ctx context.Context, at *int, send func(context.Context, *client) error, who *client) (string, int, error) {
+	told := 0 // to come later, one time after the other
 	for attempt := 1; ; attempt++ {
 		urls := l.f.urls()
 		url := urls[*at%len(urls)]
@@ -242,18 +260,28 @@ func (l *load) anywhere(ctx context.Context, at *int, send func(context.Context,
 		wait := 5 * time.Millisecond
 		if errors.Is(err, errLater) || hint(err) > 0 {
 			l.shed.Add(1)
-			wait = max(wait, min(hint(err), time.Second))
+			wait = max(wait, min(hint(err)<<min(told, 10), longestWait))
+			told++
 		} else {
 			l.lost.Add(1)
+			told = 0
 		}
 		if l.shed.Load()+l.lost.Load() <= someFailures {
 			l.t.Logf("%s: attempt %d at %s: %v", time.Since(l.began).Round(time.Millisecond), attempt, url, err)
 		}
-		*at++
+		if !overBudget(err) {
+			*at++
+		}
 		if !pause(ctx, wait+rand.N(wait)) {
 			return url, attempt, err
 		}
 	}
+}
+
+// overBudget reports that the caller has asked for too much, not the node for too little.
+func overBudget(err error) bool {
+	var failed *fault
+	return errors.As(err, &failed) && failed.status == http.StatusTooManyRequests
 }
 
 // hint is how long an answer says to wait.
