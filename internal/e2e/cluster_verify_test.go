@@ -38,6 +38,7 @@ func (l *load) verify() {
 	}
 	began := time.Now()
 	l.verifyTopics()
+	l.f.checkPublished()
 	l.t.Logf("the topics had everything %s later", time.Since(began).Round(time.Millisecond))
 	l.summarise()
 }

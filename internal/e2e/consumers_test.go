@@ -125,6 +125,7 @@ func TestConsumersToCopy(t *testing.T) {
 		})
 	}
 	sameStock(t, sh, consumers, skus, sold)
+	s.checkPublished() // repeats are the same, and behind what they repeat
 }
 
 // tradeOne places an order, and is how many units it has sold.

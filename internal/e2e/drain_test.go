@@ -156,5 +156,6 @@ func TestDrainInMidTraffic(t *testing.T) {
 		t.Errorf("%d orders were acknowledged, and %d units are held: the difference was accepted and not answered", len(told), l.Held)
 	}
 	t.Logf("%d orders acknowledged, %d told to come later", len(told), turnedAway.Load())
+	s.checkPublished()
 	s.stop()
 }

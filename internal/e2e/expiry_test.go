@@ -85,6 +85,7 @@ func TestHoldEndsAtItsDeadline(t *testing.T) {
 	if l := sh.level(t, "PAID"); l.Committed != 1 {
 		t.Errorf("the paid units: %+v", *l)
 	}
+	s.checkPublished()
 	s.stop()
 }
 
@@ -127,6 +128,7 @@ func TestHoldEndsOverAKill(t *testing.T) {
 					t.Errorf("the units: %+v", *l)
 				}
 			}
+			s.checkPublished()
 			s.stop()
 		})
 	}

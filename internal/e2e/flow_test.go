@@ -64,6 +64,7 @@ func flow(t *testing.T, flags ...string) {
 	s = serve(t, dir, flags...)
 	sh.at.set(s)
 	evening(ctx, t, sh, people, orders, chair)
+	s.checkPublished()
 	s.stop()
 }
 

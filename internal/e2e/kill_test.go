@@ -91,6 +91,7 @@ func killAndRestart(t *testing.T, rounds int, flags ...string) {
 	}
 	told.verifyLists(t, sh)
 	told.verifyEvents(t, s.kafka)
+	s.checkPublished()
 	s.stop()
 }
 

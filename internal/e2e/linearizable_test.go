@@ -89,6 +89,7 @@ func TestShortHistoriesAreLinearizable(t *testing.T) {
 		traffic.run(t, random)
 		traffic.check(t, sh)
 	}
+	s.checkPublished()
 	s.stop()
 }
 
@@ -117,6 +118,7 @@ func TestHistoriesAreLinearizableOverACrash(t *testing.T) {
 		over.Wait()
 		traffic.check(t, sh)
 	}
+	s.checkPublished()
 	s.stop()
 }
 

@@ -58,6 +58,7 @@ func TestWhatIsPublished(t *testing.T) {
 					checkTraced(t, seen[traced])
 				}
 			}
+			s.checkPublished()
 			s.stop()
 		})
 	}

@@ -49,23 +49,16 @@ func readLeft(t *testing.T, dir string) *left {
 		t.Fatalf("the kill has broken %v", repaired)
 	}
 	l := &left{marks: map[string]map[entity.Epoch]uint64{}}
-	epochs, err := store.Epochs(t.Context())
-	if err != nil {
+	if l.records, err = recordsOf(t.Context(), store); err != nil {
 		t.Fatal(err)
 	}
-	for _, e := range epochs {
-		for r, err := range store.ReadEpoch(t.Context(), e.Epoch, 0) {
-			if err != nil {
-				t.Fatal(err)
-			}
-			l.records = append(l.records, r)
-			group := publisher.GroupName(r.Kind)
-			if l.marks[group] != nil {
-				continue
-			}
-			if l.marks[group], err = store.Watermarks(t.Context(), group); err != nil {
-				t.Fatal(err)
-			}
+	for _, r := range l.records {
+		group := publisher.GroupName(r.Kind)
+		if l.marks[group] != nil {
+			continue
+		}
+		if l.marks[group], err = store.Watermarks(t.Context(), group); err != nil {
+			t.Fatal(err)
 		}
 	}
 	return l

@@ -133,6 +133,7 @@ func TestListenersOutliveTheNode(t *testing.T) {
 	if err := l.conn.CloseNow(); err != nil {
 		t.Error(err)
 	}
+	s.checkPublished()
 	s.stop()
 }
 

@@ -114,4 +114,5 @@ func TestThreeNodes(t *testing.T) {
 	walk.NewCrowd(t, shop, hasty, prefix+"-LIMIT").Limit(customers)
 	walk.NewCrowd(t, shop, hasty, prefix+"-DISPUTE").Disputes(customers/5, random.Uint64())
 	walk.NewCrowd(t, shop, hasty, prefix+"-LATE").PayRacingExpiry(customers, random.Uint64())
+	f.checkPublished()
 }
