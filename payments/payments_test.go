@@ -243,7 +243,7 @@ func TestUnanswered(t *testing.T) {
 // again and again with little patience is answered too.
 func TestSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := NewSimulator(WithSlowAnswers(10 * time.Second))
+		s := NewSimulator(func(s *Simulator) { s.slow = 10 * time.Second })
 		start := time.Now()
 		for range 3 {
 			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)

@@ -85,11 +85,6 @@ type attempt struct {
 // SimulatorOption changes a Simulator from what it is by default.
 type SimulatorOption func(*Simulator)
 
-// WithSlowAnswers sets how long TokenSlow takes; 2 s by default.
-func WithSlowAnswers(d time.Duration) SimulatorOption {
-	return func(s *Simulator) { s.slow = d }
-}
-
 // NewSimulator is a provider that has seen no payment.
 func NewSimulator(options ...SimulatorOption) *Simulator {
 	s := &Simulator{slow: defaultSlow, attempts: map[attemptID]*attempt{}}

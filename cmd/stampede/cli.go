@@ -129,14 +129,21 @@ func parse(args []string, std streams) (*parsed, error) {
 		}
 	}
 	settings.complete(wrong)
+	name := commandName(kctx)
 	if check, ok := selected.(*configCheckCmd); ok {
 		check.settings, check.faults = settings, wrong
-		return &parsed{name: kctx.Command(), command: check}, nil
+		return &parsed{name: name, command: check}, nil
 	}
 	if len(wrong) > 0 {
 		return nil, wrong
 	}
-	return &parsed{name: kctx.Command(), command: selected}, nil
+	return &parsed{name: name, command: selected}, nil
+}
+
+// commandName is the command without the arguments that it takes.
+func commandName(kctx *kong.Context) string {
+	name, _, _ := strings.Cut(kctx.Command(), " <")
+	return name
 }
 
 // helpWidth is how wide the help gets on a wide terminal.

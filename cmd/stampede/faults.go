@@ -7,7 +7,8 @@ import (
 
 // fault is one thing that is wrong with a configuration.
 type fault struct {
-	// flag is its name without dashes.
+	// flag is its name without dashes; an argument's is in angle brackets, as the
+	// help has it.
 	flag string
 	// problem says what is wrong and what would be right.
 	problem string
@@ -43,7 +44,11 @@ func (f faults) Error() string {
 		fmt.Fprintf(&b, "stampede: the configuration has %d faults:", len(f))
 	}
 	for _, one := range f {
-		fmt.Fprintf(&b, "\n  --%s: %s", one.flag, one.problem)
+		dashes := "--"
+		if strings.HasPrefix(one.flag, "<") {
+			dashes = ""
+		}
+		fmt.Fprintf(&b, "\n  %s%s: %s", dashes, one.flag, one.problem)
 		if one.source != "" {
 			fmt.Fprintf(&b, " (from %s)", one.source)
 		}

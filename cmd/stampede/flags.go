@@ -62,7 +62,7 @@ type nodeFlags struct {
 	BootPasswordFile string   `name:"bootstrap-admin-password-file" placeholder:"FILE" group:"Access" help:"The file that has the password of --bootstrap-admin, if it is not in STAMPEDE_BOOTSTRAP_ADMIN_PASSWORD."`
 	Origins          []string `name:"allowed-origins" placeholder:"ORIGIN" sep:"," group:"Access" help:"Web origins whose pages may call the API, such as https://shop.example; * for any."`
 	Proxies          []string `name:"trusted-proxies" placeholder:"CIDR" sep:"," group:"Access" help:"Load balancers that may say in X-Forwarded-For whom they speak for, such as 10.0.0.0/8; limits then count callers, not balancers."`
-	Payments         string   `default:"simulator" group:"Shop" help:"The payment provider: simulator or stripe."`
+	Payments         string   `default:"simulator" placeholder:"NAME" group:"Shop" help:"The payment provider: simulator or stripe."`
 	stripeFlags      `embed:""`
 	HoldMinutes      float64 `default:"10" placeholder:"N" group:"Shop" help:"How long an order holds its units before it must be paid; 0.5 is half a minute."`
 	clusterFlags     `embed:""`

@@ -14,7 +14,7 @@ import (
 // healthCmd asks a node whether it is well: the health check of an image that
 // has nothing but this program.
 type healthCmd struct {
-	URL     string        `name:"url" default:"http://127.0.0.1:8081/readyz" placeholder:"URL" help:"What to ask: /readyz of a node's admin address, or /livez."`
+	URL     string        `name:"url" default:"http://127.0.0.1:8081/readyz" placeholder:"URL" help:"What to ask: /readyz of a node's admin address, which is also what a base without a path means, or /livez."`
 	Timeout time.Duration `default:"3s" placeholder:"TIME" help:"How long to wait for the answer."`
 }
 
@@ -35,12 +35,30 @@ func (c *healthCmd) Validate() faults {
 
 var errUnhealthy = errors.New("not well")
 
+// endpoint is what is asked. STAMPEDE_URL may be there for the other commands,
+// whose --url is a shop's base: its storefront, which answers anyone, says
+// nothing of the node's health.
+func (c *healthCmd) endpoint() (string, error) {
+	u, err := url.Parse(c.URL)
+	if err != nil {
+		return "", err
+	}
+	if u.Path == "" || u.Path == "/" {
+		u.Path = "/readyz"
+	}
+	return u.String(), nil
+}
+
 // Run prints what the node says of itself. Anything but a 200 is an error, and
 // so exit status 1.
 func (c *healthCmd) Run(ctx context.Context, std streams) error {
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.URL, nil)
+	asked, err := c.endpoint()
+	if err != nil {
+		return err
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, asked, nil)
 	if err != nil {
 		return err
 	}
@@ -56,6 +74,9 @@ func (c *healthCmd) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	said := strings.TrimSpace(string(body))
+	if answer.StatusCode == http.StatusNotFound {
+		return fmt.Errorf("%w: %s has no such page; give the node's admin address, the one of its --admin-listen", errUnhealthy, asked)
+	}
 	if answer.StatusCode != http.StatusOK {
 		return fmt.Errorf("%w: %s: %s", errUnhealthy, answer.Status, said)
 	}

@@ -14,20 +14,27 @@ import (
 func TestHealth(t *testing.T) {
 	status := http.StatusOK
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/readyz" {
-			t.Errorf("asked for %s", r.URL.Path)
+		if r.URL.Path != "/readyz" { // as a public address is: its storefront is well whatever the node is
+			http.NotFound(w, r)
+			return
 		}
 		w.WriteHeader(status)
 		_, _ = w.Write([]byte(`{"phase":"draining"}`))
 	}))
 	defer server.Close()
-	check := func() (int, string) {
+	checkAt := func(path string) (int, string) {
 		var out bytes.Buffer
-		code := run(t.Context(), []string{"health", "--url=" + server.URL + "/readyz"}, streams{in: strings.NewReader(""), out: &out, err: &out})
+		code := run(t.Context(), []string{"health", "--url=" + server.URL + path}, streams{in: strings.NewReader(""), out: &out, err: &out})
 		return code, out.String()
 	}
-	if code, said := check(); code != exitOK || said != "{\"phase\":\"draining\"}\n" {
-		t.Errorf("a ready node: %d %q", code, said)
+	check := func() (int, string) { return checkAt("/readyz") }
+	for _, base := range []string{"/readyz", "", "/"} {
+		if code, said := checkAt(base); code != exitOK || said != "{\"phase\":\"draining\"}\n" {
+			t.Errorf("a ready node, asked at %q: %d %q", base, code, said)
+		}
+	}
+	if code, said := checkAt("/nosuch"); code != exitFailed || !strings.Contains(said, "--admin-listen") {
+		t.Errorf("a page that is not there: %d %q", code, said)
 	}
 	status = http.StatusServiceUnavailable
 	if code, said := check(); code != exitFailed || !strings.Contains(said, "503") || !strings.Contains(said, "draining") {

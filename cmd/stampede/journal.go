@@ -28,7 +28,7 @@ func (c *journalShowCmd) Validate() faults {
 	var wrong faults
 	c.validate(&wrong)
 	if kind, id, ok := strings.Cut(c.Stream, "/"); !ok || kind == "" || id == "" {
-		wrong.add("stream", "%q is not kind/id, such as sku/MUG-1", c.Stream)
+		wrong.add("<stream>", "%q is not kind/id, such as sku/MUG-1", c.Stream)
 	}
 	return wrong
 }
@@ -106,7 +106,7 @@ func (f *storeFlags) openJournal(ctx context.Context) (persistence.Store, error)
 	}
 	store, err := sqlite.Open(ctx, f.DataDir)
 	if errors.Is(err, persistence.ErrInUse) {
-		return nil, fmt.Errorf("%w; end that first", err)
+		return nil, fmt.Errorf("%w; end that first, or give another with --data-dir", err)
 	}
 	if err != nil {
 		return nil, err

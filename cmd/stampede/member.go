@@ -78,7 +78,7 @@ func (c *memberDrainCmd) Validate() faults {
 		wrong.add("wait", "is %s; 0s or more is right", c.Wait)
 	}
 	if c.Member == "" {
-		wrong.add("member", "is empty; give a member's id or name, as \"stampede member list\" shows it")
+		wrong.add("<member>", "is empty; give a member's id or name, as \"stampede member list\" shows it")
 	}
 	return wrong
 }

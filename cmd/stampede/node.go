@@ -2,7 +2,7 @@ package main
 
 // The one place where a node's parts are put together, and taken apart again in
 // the opposite order. dev, serve and the demo's server are all this. How each
-// part is made is in parts.go.
+// part is made is in parts.go and parts_gateway.go.
 
 import (
 	"context"
@@ -23,6 +23,7 @@ import (
 	"stampede/cluster/members"
 	"stampede/cmd/stampede/internal/admin"
 	"stampede/gateway/auth"
+	"stampede/payments"
 	"stampede/persistence"
 )
 
@@ -232,16 +233,16 @@ func (n *node) start(ctx context.Context) error {
 	if !n.config.is(members.Gateway) {
 		return nil
 	}
-	return n.startGateway(ctx, store)
+	return n.startGateway(ctx, store, desk)
 }
 
 // startGateway is the public side.
-func (n *node) startGateway(ctx context.Context, store persistence.Store) error {
+func (n *node) startGateway(ctx context.Context, store persistence.Store, desk *payments.Desk) error {
 	accounts, keys, err := n.openAccounts(ctx, store, n.hosted)
 	if err != nil {
 		return err
 	}
-	handler, err := n.gateway(ctx, store, n.hosted, accounts, keys)
+	handler, err := n.gateway(ctx, store, n.hosted, accounts, keys, desk)
 	if err != nil {
 		return err
 	}
@@ -283,10 +284,17 @@ func (n *node) serveHTTP(ctx context.Context, name, flag, address string, writin
 	return "http://" + reachable(listener.Addr()), nil
 }
 
-// otherAddress adds to the error of an address that is taken which flag gives another.
+// otherAddress adds to the error of an address that cannot be listened at which
+// flag gives another.
 func otherAddress(err error, flag string) error {
-	if errors.Is(err, syscall.EADDRINUSE) {
+	var listening *net.OpError
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
 		return fmt.Errorf("%w; choose another with --%s: port 0 picks a free one", err, flag)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return fmt.Errorf("%w; choose one of this machine's with --%s", err, flag)
+	case errors.As(err, &listening) && listening.Op == "listen":
+		return fmt.Errorf("%w; choose another with --%s", err, flag)
 	}
 	return err
 }

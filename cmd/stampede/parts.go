@@ -1,38 +1,28 @@
 package main
 
-// How each part of a node is made. What order they are started in, and how they
-// end, is in node.go.
+// How the parts of a node behind its public side are made: store, log, readers,
+// broker, actors. The public side is in parts_gateway.go; what order they are
+// started in, and how they end, in node.go.
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"stampede/actors"
 	"stampede/actors/entity"
 	"stampede/cluster"
 	"stampede/cmd/stampede/internal/admin"
-	"stampede/cmd/stampede/internal/catalogue"
 	"stampede/events"
 	"stampede/events/broker"
 	"stampede/events/cloudevents"
 	"stampede/events/publisher"
 	"stampede/events/views"
-	"stampede/gateway"
-	"stampede/gateway/auth"
-	"stampede/gateway/waiting"
-	"stampede/gateway/web"
 	"stampede/payments"
 	"stampede/persistence"
 	"stampede/persistence/commitlog"
@@ -62,15 +52,18 @@ func (n *node) openStore(ctx context.Context) (persistence.Store, error) {
 func (n *node) openMongo(ctx context.Context) (persistence.Store, error) {
 	store, err := mongo.Open(ctx, string(n.config.Mongo), n.config.MongoDatabase)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("--mongo: %w", err)
 	}
 	return store, nil
 }
 
 func (n *node) openEmbedded(ctx context.Context) (persistence.Store, error) {
 	store, err := sqlite.Open(ctx, n.config.DataDir)
+	if errors.Is(err, persistence.ErrInUse) {
+		return nil, fmt.Errorf("%w; end that first, or give another with --data-dir", err)
+	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("--data-dir: %w", err)
 	}
 	for _, file := range store.Repaired() {
 		n.log.Warn("a file of the store was made anew from the journal", slog.String("file", file))
@@ -247,154 +240,4 @@ func (r reminders) Due(ctx context.Context, before time.Time, limit int) ([]enti
 		due[i] = entity.Address{Kind: row.Kind, ID: row.ID}
 	}
 	return due, nil
-}
-
-// accountSecretSetting names the secret that account ids are derived with: one
-// for all nodes of a store, for ever.
-const accountSecretSetting = "account-secret"
-
-// ticketKeySetting names the key that tickets and admission tokens are signed with.
-const ticketKeySetting = "ticket-key"
-
-// sharedSecret is the secret of that name that all nodes of a store have, made
-// by the first.
-func sharedSecret(ctx context.Context, store persistence.Store, name string) ([]byte, error) {
-	fresh := make([]byte, waiting.KeyBytes)
-	_, _ = rand.Read(fresh) // never fails
-	kept, err := store.Setting(ctx, name, fresh)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	return kept, nil
-}
-
-func (n *node) openAccounts(ctx context.Context, store persistence.Store, caller cluster.Caller) (*auth.Accounts, *auth.Keys, error) {
-	directory := n.config.SigningKeys
-	if directory == "" {
-		directory = filepath.Join(n.config.DataDir, "signing-keys")
-	}
-	keys, err := auth.LoadKeys(directory)
-	if err != nil {
-		return nil, nil, err
-	}
-	fresh := make([]byte, auth.SecretBytes)
-	_, _ = rand.Read(fresh) // never fails
-	kept, err := store.Setting(ctx, accountSecretSetting, fresh)
-	if err != nil {
-		return nil, nil, fmt.Errorf("account secret: %w", err)
-	}
-	n.tokens = auth.NewTokens(keys, auth.TokenOptions{})
-	passwords := auth.NewPasswords(max(1, runtime.GOMAXPROCS(0)/2), passwordQueue)
-	return auth.NewAccounts(caller, n.tokens, passwords, kept, n.config.now), keys, nil
-}
-
-func (n *node) gateway(ctx context.Context, store persistence.Store, caller cluster.Caller, accounts *auth.Accounts, keys *auth.Keys) (http.Handler, error) {
-	storefront, err := web.Storefront()
-	if err != nil {
-		return nil, err
-	}
-	console, err := web.Console()
-	if err != nil {
-		return nil, err
-	}
-	proxies, err := parseProxies(n.config.Proxies)
-	if err != nil {
-		return nil, fmt.Errorf("--trusted-proxies: %w", err)
-	}
-	ticketKey, err := sharedSecret(ctx, store, ticketKeySetting)
-	if err != nil {
-		return nil, err
-	}
-	desk, err := n.paymentDesk(ctx, store)
-	if err != nil {
-		return nil, err
-	}
-	g, err := gateway.New(gateway.Config{
-		Caller: caller, Views: store, Events: n.events, Accounts: accounts, Journal: store, Cluster: &operations{n, n.hosted, store}, Tokens: n.tokens, Keys: keys, HoldFor: n.config.holdFor(), TicketKey: ticketKey,
-		AllowedOrigins: n.config.Origins, TrustedProxies: proxies, DevTools: n.config.devTools, Storefront: storefront, Console: console, StripeWebhook: n.stripeWebhook(caller), PaymentPages: n.paymentPages(caller, desk),
-		Logger: n.log, Clock: n.config.now,
-	})
-	if err != nil {
-		return nil, err
-	}
-	duration := prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Name: "stampede_http_request_duration_seconds", Help: "Time to answer a request on the public listener.",
-		Buckets: []float64{.0005, .001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10},
-	}, []string{"code"})
-	n.registry.MustRegister(duration)
-	n.registry.MustRegister(
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "stampede_streams_open", Help: "WebSockets and event streams."}, func() float64 {
-			streams, _ := g.Listening()
-			return float64(streams)
-		}),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "stampede_actors_watched", Help: "Actors that this node watches for its subscribers."}, func() float64 {
-			_, actors := g.Listening()
-			return float64(actors)
-		}),
-	)
-	n.drainStreams = g.Drain
-	timed := promhttp.InstrumentHandlerDuration(duration, g.Handler())
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if gateway.StaysOpen(r) { // how long somebody listens is not how long an answer takes
-			g.Handler().ServeHTTP(w, r)
-			return
-		}
-		timed.ServeHTTP(w, r)
-	}))
-	if !n.config.samplePictures {
-		return handler, nil
-	}
-	mux := http.NewServeMux()
-	mux.Handle("GET "+catalogue.ImagePath, catalogue.Images())
-	mux.Handle("/", handler)
-	return mux, nil
-}
-
-// How long a node of many tries to make its operator, and how often.
-const (
-	operatorFor   = time.Minute
-	operatorAgain = time.Second
-)
-
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-// ensureOperator makes the operator of --bootstrap-admin if there is none.
-func (n *node) ensureOperator(ctx context.Context, accounts *auth.Accounts) error {
-	if n.config.BootAdmin == "" {
-		return nil
-	}
-	started := n.config.now()
-	user, refusal, err := accounts.EnsureAdmin(ctx, n.config.BootAdmin, string(n.config.bootPassword))
-	for entity.Retryable(err) && n.joined != nil && time.Since(started) < operatorFor {
-		// A node without actors may be the first of its cluster.
-		n.log.Info("waiting for a node that hosts actors", slog.Any("error", err))
-		if !pause(ctx, operatorAgain) {
-			return ctx.Err()
-		}
-		user, refusal, err = accounts.EnsureAdmin(ctx, n.config.BootAdmin, string(n.config.bootPassword))
-	}
-	if err != nil {
-		return fmt.Errorf("operator of --bootstrap-admin: %w", err)
-	}
-	if refusal != nil {
-		return fmt.Errorf("operator of --bootstrap-admin: %s", refusal.GetMessage())
-	}
-	n.operator = user.GetId()
-	n.operatorMade = user.GetCreatedAtMs() >= started.UnixMilli()
-	return nil
-}
-
-// operatorToken is an access token of the operator of --bootstrap-admin.
-func (n *node) operatorToken() (string, error) {
-	token, _, err := n.tokens.Issue(n.operator, []auth.Role{auth.Customer, auth.Staff, auth.Operator}, n.config.now())
-	return token, err
 }

@@ -18,9 +18,9 @@ type secretsInitCmd struct {
 func (c *secretsInitCmd) Validate() faults {
 	var wrong faults
 	if c.Directory == "" {
-		wrong.add("directory", "is empty; give a directory")
+		wrong.add("<directory>", "is empty; give a directory")
 	}
-	checkDirectory(&wrong, "directory", c.Directory)
+	checkDirectory(&wrong, "<directory>", c.Directory)
 	if !nodeNamePattern.MatchString(c.ServerName) {
 		wrong.add("server-name", "%q is not 1 to 63 letters, digits, dots, dashes or underscores, starting with a letter or digit", c.ServerName)
 	}
@@ -44,6 +44,9 @@ func (c *secretsInitCmd) Run(_ context.Context, std streams) error {
 			return err
 		}
 		fmt.Fprintf(std.out, "     the operator's password is %s (shown this once)\n", password)
+	}
+	if len(set.Made) == 0 {
+		fmt.Fprintf(std.out, "all of it was in %s already; nothing was made\n", c.Directory)
 	}
 	fmt.Fprintf(std.out, "the certificate between nodes names %s and is valid until %s\n", c.ServerName, set.Until.Format(time.DateOnly))
 	return nil

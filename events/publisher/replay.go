@@ -132,7 +132,12 @@ func (r *Replayer) join(what Replay) (*replaying, error) {
 		n := job.n
 		r.mu.Unlock()
 		close(job.done)
-		r.p.logger.Info("events were published again", slog.String("kind", what.Kind), slog.String("key", what.Key), slog.Int("events", n), slog.Any("error", err))
+		log := r.p.logger.With(slog.String("kind", what.Kind), slog.String("key", what.Key), slog.Int("events", n))
+		if err != nil {
+			log.Warn("events were published again, but not all of them", slog.Any("error", err))
+			return
+		}
+		log.Info("events were published again")
 	})
 	return job, nil
 }

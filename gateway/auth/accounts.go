@@ -51,15 +51,29 @@ type Accounts struct {
 // NewAccounts keys account ids and refresh tokens with the secret, which must
 // be the same on all nodes and for ever: with another one, nobody's account is
 // found.
-func NewAccounts(caller Caller, tokens *Tokens, passwords *Passwords, secret []byte, clock func() time.Time) *Accounts {
+func NewAccounts(caller Caller, tokens *Tokens, passwords *Passwords, secret []byte, clock func() time.Time, options ...AccountsOption) *Accounts {
 	if len(secret) == 0 {
 		panic("account ids without a secret would tell whose they are")
 	}
-	return &Accounts{
+	a := &Accounts{
 		caller: caller, tokens: tokens, passwords: passwords, refresh: newRefreshTokens(secret),
 		apiKeys:   newAPIKeys(secret),
 		strangers: newStrangers(), secret: secret, clock: clock, failedAt: failedLogInGrid,
 	}
+	for _, o := range options {
+		o(a)
+	}
+	return a
+}
+
+// AccountsOption changes Accounts from what they are by default.
+type AccountsOption func(*Accounts)
+
+// WithFailedLogInGrid sets at which multiples of time failed log-ins are
+// answered, so that how long one took tells nobody whether the address is known.
+// 0: as soon as they have failed, which tells.
+func WithFailedLogInGrid(d time.Duration) AccountsOption {
+	return func(a *Accounts) { a.failedAt = d }
 }
 
 // Register makes an account and logs in.

@@ -144,8 +144,8 @@ func newFixture(t *testing.T) *fixture {
 	writeKey(t, dir, "k.pem", start.Add(-time.Hour))
 	f.actors = &actors{t: t, clock: &f.now, states: map[string]*account.State{}, keys: map[string]*apikey.State{}, roster: roster.New(roster.ID)}
 	tokens := NewTokens(loadKeys(t, dir), TokenOptions{})
-	f.Accounts = NewAccounts(f.actors, tokens, newPasswords(2, 10, cheap), []byte("0123456789abcdef0123456789abcdef"), func() time.Time { return f.now })
-	f.failedAt = 0 // nobody waits for these tests
+	f.Accounts = NewAccounts(f.actors, tokens, NewPasswords(2, 10, cheap), []byte("0123456789abcdef0123456789abcdef"), func() time.Time { return f.now },
+		WithFailedLogInGrid(0)) // nobody waits for these tests
 	return f
 }
 

@@ -28,18 +28,24 @@ type Passwords struct {
 	decoy   string
 }
 
-// NewPasswords allows that many hashes at a time (at least one) and that many
-// callers waiting for their turn.
-func NewPasswords(workers, queue int) *Passwords {
-	return newPasswords(workers, queue, recommendedCost())
+// PasswordsOption changes Passwords from what they are by default.
+type PasswordsOption func(*Passwords)
+
+// WithCost has hashes made at another cost than the recommended one. A hash
+// says its own: those made before go on being checked at theirs.
+func WithCost(memoryKiB, passes uint32, lanes uint8) PasswordsOption {
+	return func(p *Passwords) { p.cost = cost{memoryKiB: memoryKiB, passes: passes, lanes: lanes} }
 }
 
-func newPasswords(workers, queue int, c cost) *Passwords {
-	salt, key := random(saltBytes), random(keyBytes)
-	return &Passwords{
-		cost: c, working: make(chan struct{}, max(workers, 1)), queue: int64(max(queue, 0)),
-		decoy: hashed{cost: c, salt: salt, key: key}.String(), // of no password
+// NewPasswords allows that many hashes at a time (at least one) and that many
+// callers waiting for their turn.
+func NewPasswords(workers, queue int, options ...PasswordsOption) *Passwords {
+	p := &Passwords{cost: recommendedCost(), working: make(chan struct{}, max(workers, 1)), queue: int64(max(queue, 0))}
+	for _, o := range options {
+		o(p)
 	}
+	p.decoy = hashed{cost: p.cost, salt: random(saltBytes), key: random(keyBytes)}.String() // of no password
+	return p
 }
 
 // Hash is the password's hash in PHC form, with a salt of its own.

@@ -12,7 +12,7 @@ import (
 )
 
 // cheap keeps tests fast; the recommended cost is tried once.
-var cheap = cost{memoryKiB: 64, passes: 1, lanes: 1}
+var cheap = WithCost(64, 1, 1)
 
 func TestHashAndVerify(t *testing.T) {
 	ctx := t.Context()
@@ -42,7 +42,7 @@ func TestHashAndVerify(t *testing.T) {
 // The published vectors of golang.org/x/crypto, which agree with the reference
 // implementation (argon2id, password "password", salt "somesalt").
 func TestKnownHashes(t *testing.T) {
-	p := newPasswords(1, 0, cheap)
+	p := NewPasswords(1, 0, cheap)
 	for _, phc := range []string{
 		"$argon2id$v=19$m=64,t=1,p=1$c29tZXNhbHQ$ZVrRXqxlLcWfcXCnMyv0m4Rpvh/bnCi7",
 		"$argon2id$v=19$m=64,t=2,p=1$c29tZXNhbHQ$Bo1ismRVk2qm6+YAYLCmWHDb+j3fjUH3",
@@ -59,7 +59,7 @@ func TestKnownHashes(t *testing.T) {
 func TestHashesThatAreNotTaken(t *testing.T) {
 	const salt, key = "c29tZXNhbHQ", "ZVrRXqxlLcWfcXCnMyv0m4Rpvh/bnCi7"
 	phc := func(params string) string { return "$argon2id$v=19$" + params + "$" + salt + "$" + key }
-	p := newPasswords(1, 0, cheap)
+	p := NewPasswords(1, 0, cheap)
 	for name, hash := range map[string]string{
 		"empty":                 "",
 		"a password":            "correct horse",
@@ -99,7 +99,7 @@ func TestHashesThatAreNotTaken(t *testing.T) {
 
 func TestThePoolIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPasswords(2, 1, cheap)
+		p := NewPasswords(2, 1, cheap)
 		p.working <- struct{}{} // two hashes are being computed
 		p.working <- struct{}{}
 		type result struct {

@@ -57,7 +57,7 @@ func TestFaultsArePassedOn(t *testing.T) {
 func TestBusyPasswordsAreAFault(t *testing.T) {
 	f := newFixture(t)
 	f.registered()
-	f.passwords = newPasswords(1, 0, cheap)
+	f.passwords = NewPasswords(1, 0, cheap)
 	f.passwords.working <- struct{}{}
 	for name, do := range map[string]func() error{
 		"Register":    func() error { _, _, err := f.Register(t.Context(), "b@example.com", password, ""); return err },

@@ -189,11 +189,14 @@ func (n *Node) host(logger *slog.Logger) {
 	n.waking.Go(func() { n.WakeDue(ctx, n.shop.Now, due{n.store}) })
 }
 
+// cheapPasswords cost microseconds, and can be guessed as fast: many people
+// register in a test, whose processors have other work to do.
+func cheapPasswords() *auth.Passwords { return auth.NewPasswords(2, 256, auth.WithCost(64, 1, 1)) }
+
 // open makes the node's gateway.
 func (n *Node) open(logger *slog.Logger) error {
 	s := n.shop
-	n.accounts = auth.NewAccounts(n.Node, s.tokens, auth.NewCheapPasswords(2, 256), []byte(secret), s.Now)
-	n.accounts.AnswerFailuresAtOnce()
+	n.accounts = auth.NewAccounts(n.Node, s.tokens, cheapPasswords(), []byte(secret), s.Now, auth.WithFailedLogInGrid(0))
 	n.config = gateway.Config{
 		Caller: n.Node, Views: n.store, Accounts: n.accounts, Journal: n.store, Cluster: operations{n}, Tokens: s.tokens, Keys: s.keys, HoldFor: HoldFor,
 		TicketKey: []byte(secret), Limits: gateway.Limits{HTTP: httpapi.Limits{RatePerSecond: -1}}, Logger: logger, Clock: s.Now,

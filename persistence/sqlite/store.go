@@ -94,7 +94,7 @@ func open(ctx context.Context, dir string, mergeEvery int, hash func(kind, id st
 		return nil, fmt.Errorf("data directory %s: lock: %w", dir, err)
 	}
 	if !got {
-		return nil, fmt.Errorf("data directory %s: %w", dir, persistence.ErrInUse)
+		return nil, fmt.Errorf("%s: %w", dir, persistence.ErrInUse)
 	}
 
 	s := &Store{dir: dir, lock: lock, hash: hash, writer: make(chan struct{}, 1), closed: make(chan struct{})}
