@@ -61,6 +61,7 @@ type Simulator struct {
 	attempts map[attemptID]*attempt
 	order    []attemptID // as they came
 	forgot   int         // how many of order are forgotten
+	partial  bool        // something was forgotten
 }
 
 type attemptID struct {
@@ -246,6 +247,7 @@ func (s *Simulator) remember(id attemptID) *attempt {
 	}
 	if len(s.attempts) >= maxRemembered {
 		delete(s.attempts, s.order[s.forgot])
+		s.partial = true
 		s.forgot++
 		if s.forgot >= maxRemembered {
 			s.order = append([]attemptID(nil), s.order[s.forgot:]...)

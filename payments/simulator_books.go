@@ -1,14 +1,42 @@
 package payments
 
-import "stampede/proto/gen/paymentpb"
+import (
+	"encoding/json"
+	"net/http"
+
+	"stampede/proto/gen/paymentpb"
+)
 
 // Book is what the simulator has of one order's money, in minor units, whatever
 // the order makes of it.
 type Book struct {
 	// Captured and Refunded are of all its attempts.
-	Captured, Refunded int64
+	Captured int64 `json:"captured"`
+	Refunded int64 `json:"refunded"`
 	// Reserved is how many of them are authorized, and neither captured nor let go of.
-	Reserved int
+	Reserved int `json:"reserved"`
+}
+
+// BooksPath is where a node's admin address has the books of its simulator.
+const BooksPath = "/debug/payments"
+
+// Statement is what is found there.
+type Statement struct {
+	Orders map[string]Book `json:"orders"`
+	// Partial: some were forgotten, for there are too many.
+	Partial bool `json:"partial"`
+}
+
+// BooksPage shows the books to those who have to look from outside.
+func (s *Simulator) BooksPage() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		statement := Statement{Orders: s.Books()}
+		s.mu.Lock()
+		statement.Partial = s.partial
+		s.mu.Unlock()
+		_ = json.NewEncoder(w).Encode(statement) // whoever asked has gone
+	})
 }
 
 // Books are the simulator's own, by order: what it was told to do and did, since

@@ -197,6 +197,10 @@ func (d *demoNodes) count(h *proof.History) {
 	h.Nodes, h.Crashes, h.Drained = d.demo.Nodes, d.killed, d.drained
 }
 
+// books: each node has a payment provider of its own, and an order's payment may
+// have been under way at several.
+func (d *demoNodes) books(context.Context) (*proof.Books, error) { return nil, nil }
+
 func (d *demoNodes) stop() error {
 	if d.fleet == nil {
 		return nil
@@ -238,6 +242,8 @@ type demoHost interface {
 	// watches is told of the sale before it begins.
 	watches(one underWay)
 	kafka() []string
+	// books are those of the payment provider; nil where it cannot be asked.
+	books(ctx context.Context) (*proof.Books, error)
 	// count notes how many servers there were and what became of them.
 	count(h *proof.History)
 	stop() error

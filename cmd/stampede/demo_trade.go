@@ -91,6 +91,11 @@ func (c *demoCmd) trade(ctx context.Context, s demoHost, base sale.Config, std s
 		return nil, none, err
 	}
 	history := one.History()
+	if c.Pay {
+		if err := readBooks(ctx, s, history); err != nil {
+			return nil, none, err
+		}
+	}
 	var servers proof.History
 	s.count(&servers)
 	history.Nodes, history.Crashes, history.Drained = servers.Nodes, servers.Crashes, servers.Drained

@@ -27,6 +27,9 @@ func TestDemoWithAWaitingRoomAndPayments(t *testing.T) {
 	if status != 0 || !got.Holds || !got.Conserved || !got.MoneyConserved || !got.ShuffleProved || !got.RebuiltFromEvents {
 		t.Errorf("status %d, %+v\n%s", status, got, stderr)
 	}
+	if !strings.Contains(stderr, "wrong in the books") {
+		t.Errorf("the payment provider was not asked for its books:\n%s", stderr)
+	}
 	if n := got.Oversold + got.Lost + got.Duplicates + got.EventsMissing + got.LimitExceeded + got.AllocationExceeded + got.AdmissionBypassed + got.AdmittedEarly; n != 0 {
 		t.Errorf("%+v", got)
 	}

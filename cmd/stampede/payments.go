@@ -22,7 +22,9 @@ import (
 func (n *node) paymentProvider(caller cluster.Caller, desk *payments.Desk) payments.Provider {
 	c := &n.config
 	if c.Payments != "stripe" {
-		return payments.NewSimulator(payments.WithNotices(notices{caller}.deliver), payments.WithDesk(desk))
+		simulator := payments.NewSimulator(payments.WithNotices(notices{caller}.deliver), payments.WithDesk(desk))
+		n.admin.Handle("GET "+payments.BooksPath, simulator.BooksPage())
+		return simulator
 	}
 	return stripe.New(stripe.Config{Key: string(c.stripeKey), ReturnURL: c.StripeReturnURL, APIURL: c.StripeAPIURL, Clock: time.Now, Logger: n.log})
 }

@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/vektah/gqlparser/v2"
@@ -69,6 +70,7 @@ func memory() testshop.Place { return testshop.Places()[0] }
 // memory, on both stores and on three nodes.
 func TestWalk(t *testing.T) {
 	first := firstSeed(t)
+	var failed atomic.Bool // one way to a defect is enough: each waits long for what does not come
 	for _, place := range testshop.Places() {
 		walks := howMany()
 		if place.Name != memory().Name {
@@ -77,11 +79,19 @@ func TestWalk(t *testing.T) {
 		for n := 0; n < walks; n += perShop {
 			t.Run(fmt.Sprint(place.Name, " from ", n), func(t *testing.T) {
 				t.Parallel()
+				if failed.Load() {
+					t.Skip("another walk has failed")
+				}
+				defer func() {
+					if t.Failed() {
+						failed.Store(true)
+					}
+				}()
 				s := openShop(t, place, testshop.Config{Publish: n == 0})
 				if n == 0 {
 					Every(t, s, "EVERY", first)
 				}
-				for i := n; i < min(n+perShop, walks); i++ {
+				for i := n; i < min(n+perShop, walks) && !failed.Load(); i++ {
 					Through(t, s, fmt.Sprintf("W%d", i), first+uint64(i), *steps)
 				}
 			})

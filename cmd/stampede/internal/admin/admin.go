@@ -79,6 +79,9 @@ func New(metrics prometheus.Gatherer) *Admin {
 // Handler is the endpoints.
 func (a *Admin) Handler() http.Handler { return a.mux }
 
+// Handle adds an endpoint.
+func (a *Admin) Handle(pattern string, h http.Handler) { a.mux.Handle(pattern, h) }
+
 // SetPhase says where the node is in its life.
 func (a *Admin) SetPhase(p Phase) { a.phase.Store(int32(p)) }
 

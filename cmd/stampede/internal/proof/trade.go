@@ -14,7 +14,8 @@ import (
 //   - every step of every order is legal, and what anybody was told of it is
 //     part of its history;
 //   - the captured money is what the confirmed orders cost, the refunded money
-//     what the staff gave back, order by order;
+//     what the staff gave back, order by order, also by the payment provider's
+//     own books where it can be asked;
 //   - every unit is where orders, fulfilments and refunds have put it;
 //   - stock and money that are rebuilt from the topics alone are the same, at
 //     every version of every SKU;
@@ -28,6 +29,7 @@ func ProveTrade(h *Trade) *TradeVerdict {
 	p.checkOrders()
 	p.checkTradeRepeats()
 	p.checkMoney()
+	p.checkBooks()
 	p.checkUnits()
 	p.rebuild()
 	p.checkRoom()

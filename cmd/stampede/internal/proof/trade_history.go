@@ -34,6 +34,8 @@ type Trade struct {
 	Broken []string
 	Levels map[string]shop.Level
 	Events []Event
+	// Books are the payment provider's; nil: it cannot be asked.
+	Books *Books
 	// Nodes, Crashes and Drained: see History.
 	Nodes, Crashes, Drained int
 }
@@ -181,8 +183,13 @@ type TradeVerdict struct {
 	// Fulfilled orders, and the units that left with those and others.
 	Fulfilled, UnitsFulfilled, UnitsRefunded int
 	// MoneyConserved: what was captured is what the confirmed orders cost, what
-	// was refunded is what the staff gave back, and the topics say the same.
+	// was refunded is what the staff gave back, and the topics say the same, and
+	// so does the payment provider where it was asked.
 	MoneyConserved bool
+	// BooksAsked: the payment provider was. BooksDiffer is how often its books say
+	// something else, or more than that where they are BooksPartial.
+	BooksAsked, BooksPartial bool
+	BooksDiffer              int
 	// Rebuilt: stock and money, made from the topics alone, are the API's.
 	Rebuilt bool
 	// LimitExceeded are customers who had more than the sale's limit at a time.

@@ -122,4 +122,7 @@ func (v *TradeVerdict) moneyRows(row func(string, any, string)) {
 	row("fulfilled", v.Fulfilled, fmt.Sprintf("%d units left the building, %d were refunded", v.UnitsFulfilled, v.UnitsRefunded))
 	row("captured", decimal(v.CapturedMinor), fmt.Sprintf("%s %s, what the confirmed orders cost", mark(v.MoneyConserved), v.Currency))
 	row("refunded", decimal(v.RefundedMinor), fmt.Sprintf("%s %s, what the staff gave back; the shop keeps %s", mark(v.MoneyConserved), v.Currency, decimal(v.CapturedMinor-v.RefundedMinor)))
+	if v.BooksAsked {
+		v.booksRow(row)
+	}
 }
