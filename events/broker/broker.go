@@ -5,9 +5,10 @@
 // no replication, no quotas, and a record that it acknowledged survives the
 // end of the process but, as it does not sync every write, not that of the
 // machine. After an unclean end it has forgotten which batches it has seen, so
-// a batch that is sent again can appear twice. The journal keeps every event,
-// so what such an accident costs is repeats, or a gap of what the topics held;
-// for production use a real Kafka.
+// a batch that is sent again can appear twice. What it cannot write it does not
+// acknowledge, but would the second time (see the publisher's nextEpoch). The
+// journal keeps every event, so what such an accident costs is repeats, or a gap
+// of what the topics held; for production use a real Kafka.
 package broker
 
 import (
@@ -18,6 +19,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync"
 
 	"github.com/gofrs/flock"
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -40,6 +43,14 @@ type Broker struct {
 	cluster *kfake.Cluster
 	lock    *flock.Flock
 	addr    string
+	dir     string
+	log     *slog.Logger
+
+	stop    chan struct{}
+	cleaner sync.WaitGroup
+	// shortened is how large the topics were when they had been shortened last.
+	// It belongs to the cleaner.
+	shortened int64
 }
 
 // How the broker bounds its disk and, as it keeps an index of every batch, its
@@ -48,9 +59,9 @@ type Broker struct {
 const (
 	retentionBytes     = "8388608"
 	segmentBytes       = "2097152"
-	cleanEveryMs       = "60000"
 	maxMessageBytes    = "1048588"
 	dirPermissions     = 0o750
+	filePermissions    = 0o600
 	lockFile           = "lock"
 	dataFolder         = "log"
 	loopbackAnyPort    = "127.0.0.1:0"
@@ -81,32 +92,41 @@ func Start(cfg Config) (*Broker, error) {
 	if !locked {
 		return nil, fmt.Errorf("embedded broker: %s: %w", cfg.Dir, persistence.ErrInUse)
 	}
-	var addr string
-	cluster, err := kfake.NewCluster(
+	b := &Broker{lock: lock, dir: cfg.Dir, log: cfg.Logger, stop: make(chan struct{})}
+	if err := b.start(listen); err != nil {
+		return nil, errors.Join(fmt.Errorf("embedded broker: %w", err), lock.Unlock())
+	}
+	b.shortened = b.bytes()
+	b.cleaner.Go(b.cleanNowAndThen)
+	return b, nil
+}
+
+func (b *Broker) start(listen string) (err error) {
+	if err := b.unmark(); err != nil {
+		return err
+	}
+	b.cluster, err = kfake.NewCluster(
 		kfake.NumBrokers(1),
 		kfake.ClusterID("stampede-embedded"),
-		kfake.DataDir(filepath.Join(cfg.Dir, dataFolder)),
+		kfake.DataDir(filepath.Join(b.dir, dataFolder)),
 		kfake.BrokerConfigs(map[string]string{
-			"log.cleaner.backoff.ms":    cleanEveryMs,
+			"log.cleaner.backoff.ms":    neverMs,
 			"log.retention.bytes":       retentionBytes,
 			"log.segment.bytes":         segmentBytes,
 			"message.max.bytes":         maxMessageBytes,
 			"offsets.retention.minutes": offsetsKeptMinutes,
 		}),
-		kfake.WithLogger(logger{cfg.Logger}),
+		kfake.WithLogger(logger{b.log}),
 		kfake.ListenFn(func(network, _ string) (net.Listener, error) {
 			var lc net.ListenConfig
 			ln, err := lc.Listen(context.Background(), network, listen)
 			if err == nil {
-				addr = ln.Addr().String()
+				b.addr = ln.Addr().String()
 			}
 			return ln, err
 		}),
 	)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("embedded broker: %w", err), lock.Unlock())
-	}
-	return &Broker{cluster: cluster, lock: lock, addr: addr}, nil
+	return err
 }
 
 // Addr is host:port as clients reach it.
@@ -116,6 +136,8 @@ func (b *Broker) Addr() string { return b.addr }
 // free. It must be called once, after the broker's clients in this process
 // have stopped.
 func (b *Broker) Close() error {
+	close(b.stop)
+	b.cleaner.Wait()
 	b.cluster.Close()
 	if err := b.lock.Unlock(); err != nil {
 		return fmt.Errorf("embedded broker: unlock: %w", err)
@@ -137,15 +159,31 @@ func listenAddress(listen string) (string, error) {
 	return listen, nil
 }
 
-// logger passes the broker's warnings and errors on.
+// logger passes the broker's warnings and errors on. That it could not write
+// comes as a warning, and is more than that.
 type logger struct{ log *slog.Logger }
 
+// How the warnings begin. It begins so with what it could not write, which it
+// then does not acknowledge; and so when it trims a topic to the newest of each
+// key: it has removed the old files by then.
+const (
+	couldNotWrite  = "persist "
+	couldNotShrink = "rebuildSegments "
+)
+
 func (l logger) Logf(level kfake.LogLevel, format string, args ...any) {
-	switch level {
-	case kfake.LogLevelError:
-		l.log.Error("embedded broker", slog.String("detail", fmt.Sprintf(format, args...)))
-	case kfake.LogLevelWarn:
-		l.log.Warn("embedded broker", slog.String("detail", fmt.Sprintf(format, args...)))
+	if level > kfake.LogLevelWarn || level == kfake.LogLevelNone {
+		return
+	}
+	detail := slog.String("detail", fmt.Sprintf(format, args...))
+	switch {
+	case strings.HasPrefix(format, couldNotWrite):
+		l.log.Error("the embedded broker cannot write its data: what it is sent waits until it can", detail)
+	case strings.HasPrefix(format, couldNotShrink):
+		l.log.Error("the embedded broker could not write a topic again that it had shortened, and has lost some of it: \"stampede events replay\" publishes it again", detail)
+	case level == kfake.LogLevelError:
+		l.log.Error("embedded broker", detail)
 	default:
+		l.log.Warn("embedded broker", detail)
 	}
 }

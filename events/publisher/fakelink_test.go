@@ -156,7 +156,11 @@ func (l *fakeLink) one(b outgoing) error {
 }
 
 // store keeps a batch unless it has it.
-func (l *fakeLink) store(b outgoing) error {
+func (l *fakeLink) store(b outgoing) error { return l.take(b, true) }
+
+// take knows the batch's sequence from now on. One that fails in the middle of
+// it does not keep the batch.
+func (l *fakeLink) take(b outgoing, keep bool) error {
 	var set protocol.RecordSet
 	if _, err := set.ReadFrom(bytes.NewReader(b.raw)); err != nil {
 		l.t.Errorf("batch cannot be decoded: %v", err)
@@ -193,7 +197,9 @@ func (l *fakeLink) store(b outgoing) error {
 		return kafka.UnknownProducerId
 	}
 	l.next[key] = head.BaseSequence + int32(len(messages))
-	l.log = append(l.log, messages...)
+	if keep {
+		l.log = append(l.log, messages...)
+	}
 	return nil
 }
 
@@ -255,7 +261,7 @@ func (l *fakeLink) ids() map[string]bool {
 // randomFaults breaks batches in every way that a broker can, by a seed.
 func randomFaults(l *fakeLink, r *rand.Rand) func(outgoing) (bool, error) {
 	var mu sync.Mutex
-	return func(outgoing) (bool, error) {
+	return func(b outgoing) (bool, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		switch r.IntN(10) {
@@ -269,6 +275,11 @@ func randomFaults(l *fakeLink, r *rand.Rand) func(outgoing) (bool, error) {
 			if r.IntN(4) == 0 {
 				l.forget()
 			}
+		case 4:
+			if err := l.take(b, false); err != nil {
+				return false, err
+			}
+			return false, kafka.Unknown // it has failed in the middle
 		}
 		return true, nil
 	}

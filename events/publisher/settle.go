@@ -3,6 +3,7 @@ package publisher
 import (
 	"errors"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"time"
 
@@ -30,8 +31,10 @@ func (p *Publisher) settle(part *partition, err error, now time.Time) {
 		p.metrics.failures.WithLabelValues(part.topic).Inc()
 		it.span.group.park(part, it, err)
 	case beginsAnew(err):
-		part.hasSession, part.ownSession = false, true
-		part.batch.raw = nil
+		part.beginAnew()
+		p.fail(part, err, now)
+	case errors.Is(err, kafka.Unknown):
+		part.nextEpoch()
 		p.fail(part, err, now)
 	default:
 		p.fail(part, err, now)
@@ -61,6 +64,26 @@ func beginsAnew(err error) bool {
 		}
 	}
 	return false
+}
+
+// beginAnew gives the partition a producer id of its own, a new one.
+func (part *partition) beginAnew() {
+	part.hasSession, part.ownSession = false, true
+	part.batch.raw = nil
+}
+
+// nextEpoch is for a broker that has failed in the middle of taking a batch: it
+// may know the batch's sequence without having the batch, and would acknowledge
+// it as a repeat. (The embedded broker does when its disk is full.) In a new
+// epoch nothing is a repeat. Its own producer id can be taken on, which costs the
+// broker nothing, however often it fails.
+func (part *partition) nextEpoch() {
+	if !part.ownSession || part.session.epoch == math.MaxInt16 {
+		part.beginAnew()
+		return
+	}
+	part.session.epoch++
+	part.sequence, part.batch.raw = 0, nil
 }
 
 func (p *Publisher) acknowledge(part *partition) {

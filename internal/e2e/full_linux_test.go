@@ -83,6 +83,7 @@ func TestNoRoomForTheDataDirectory(t *testing.T) {
 	sh.at.set(s)
 	check("after a kill")
 	placed(2 * fullOrders)
+	s.checkPublished()
 	s.stop()
 }
 

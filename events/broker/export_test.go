@@ -1,0 +1,4 @@
+package broker
+
+// Clean is what happens now and then.
+func (b *Broker) Clean() { b.clean() }
