@@ -43,6 +43,7 @@ func (b *brokerSuite) once(t *testing.T) {
 		id := fmt.Sprintf("%s-%d", source, i)
 		eventually(t, id, func() bool { return len(s.done(id)) >= each })
 	}
+	b.settled(t)
 	second()
 	for i := range skus {
 		id := fmt.Sprintf("%s-%d", source, i)
@@ -72,6 +73,7 @@ func (b *brokerSuite) poison(t *testing.T) {
 	)
 	eventually(t, "what is behind", func() bool { return len(s.done(key)) >= 3 })
 	letters := b.letters(t, source, 7)
+	b.settled(t)
 	stop()
 	if got := s.done(key); !slices.Equal(got, []string{"before", "counted", "after"}) {
 		t.Errorf("done: %v", got)
@@ -148,6 +150,7 @@ func (b *brokerSuite) crash(t *testing.T) {
 		id := fmt.Sprintf("%s-%d", source, i)
 		eventually(t, id, func() bool { return len(s.done(id)) >= commands/4 })
 	}
+	b.settled(t)
 	last()
 	for i := range 4 {
 		got := s.done(fmt.Sprintf("%s-%d", source, i))
@@ -155,11 +158,12 @@ func (b *brokerSuite) crash(t *testing.T) {
 			t.Errorf("SKU %d: %v", i, got)
 		}
 	}
-	// Everything is committed: one who comes now has nothing to do.
+	// One who comes now has nothing to do.
 	before := s.callsSoFar()
 	idle, _ := b.member(t, s)
 	b.send(t, adjust(source, "one more", source+"-idle", 1))
 	eventually(t, "one more", func() bool { return len(s.done(source+"-idle")) == 1 })
+	b.settled(t)
 	idle()
 	if n := s.callsSoFar() - before; n != 1 {
 		t.Errorf("%d calls for one command", n)
@@ -199,6 +203,7 @@ func (b *brokerSuite) faults(t *testing.T) {
 	b.send(t, adjust(source, "1", bad, 1), adjust(source, "2", bad, 1), adjust(source, "3", corrupt, 1), adjust(source, "4", source+"-good", 1))
 	eventually(t, "all", func() bool { return len(s.done(bad)) >= 2 && len(s.done(source+"-good")) == 1 })
 	letters := b.letters(t, source, 1)
+	b.settled(t)
 	stop()
 	if got := s.done(bad); !slices.Equal(got, []string{"1", "2"}) {
 		t.Errorf("done: %v", got)

@@ -174,6 +174,48 @@ func adjust(source, id, key string, delta int) kafka.Message {
 	return command(source, id, inbound.AdjustStock, key, fmt.Sprintf(`{"sku":%q,"delta":%d,"reason":%q}`, key, delta, id))
 }
 
+// settled waits until every offset is committed, which follows what was done by
+// a moment. A member that ends before leaves it to the next to take again.
+func (b *brokerSuite) settled(t *testing.T) {
+	t.Helper()
+	client := &kafka.Client{Addr: kafka.TCP(b.addr), Timeout: 10 * time.Second}
+	var all []int
+	var ends []kafka.OffsetRequest
+	for p := range inbound.Partitions {
+		all, ends = append(all, p), append(ends, kafka.LastOffsetOf(p))
+	}
+	behind := func() error {
+		end, err := client.ListOffsets(t.Context(), &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{inbound.TopicCommands: ends}})
+		if err != nil {
+			return err
+		}
+		committed, err := client.OffsetFetch(t.Context(), &kafka.OffsetFetchRequest{GroupID: inbound.Group, Topics: map[string][]int{inbound.TopicCommands: all}})
+		if err == nil {
+			err = committed.Error
+		}
+		if err != nil {
+			return err
+		}
+		at := map[int]int64{}
+		for _, p := range committed.Topics[inbound.TopicCommands] {
+			at[p.Partition] = max(0, p.CommittedOffset) // -1: nothing yet
+		}
+		for _, p := range end.Topics[inbound.TopicCommands] {
+			if p.Error != nil || at[p.Partition] < p.LastOffset {
+				return fmt.Errorf("partition %d is done to %d of %d: %w", p.Partition, at[p.Partition], p.LastOffset, p.Error)
+			}
+		}
+		return nil
+	}
+	var last error
+	defer func() {
+		if t.Failed() && last != nil {
+			t.Log(last)
+		}
+	}()
+	eventually(t, "all offsets are committed", func() bool { last = behind(); return last == nil })
+}
+
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(60 * time.Second); !ok(); <-time.After(10 * time.Millisecond) {
