@@ -15,7 +15,8 @@ import (
 const lookupHashes = 32
 
 // lookUp fills highest for all streams of the batch: from the tail, or from
-// index.db, many at a time.
+// index.db, many at a time. A stream that the journal surely does not have, as
+// that of nearly every order, needs neither.
 func (s *Store) lookUp(batch []entry) error {
 	a := &s.appends
 	clear(a.highest)
@@ -25,7 +26,7 @@ func (s *Store) lookUp(batch []entry) error {
 			continue
 		}
 		seq, known := s.tail.highest(e.hash)
-		if !known {
+		if !known && s.known.mayHave(e.hash) {
 			a.unknown = append(a.unknown, e.hash)
 		}
 		a.highest[e.hash] = seq
