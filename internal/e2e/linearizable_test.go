@@ -97,11 +97,26 @@ func TestShortHistoriesAreLinearizable(t *testing.T) {
 // was cut off send it again with its key, or give it up.
 func TestHistoriesAreLinearizableOverACrash(t *testing.T) {
 	t.Parallel()
+	historiesOverACrash(t, *histories)
+}
+
+// The same where the journal is a real MongoDB: what readers are shown without a
+// turn of the actor is what that has durably.
+func TestHistoriesAreLinearizableOnMongo(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the embedded store is read, too")
+	}
+	t.Parallel()
+	historiesOverACrash(t, max(1, *histories/4), onRealServers(t)...)
+}
+
+func historiesOverACrash(t *testing.T, histories int, flags ...string) {
+	t.Helper()
 	random := randomness(t)
 	dir := t.TempDir()
-	s := serve(t, dir)
+	s := serve(t, dir, flags...)
 	sh := openShop(t, s, enoughCustomers)
-	for n := range *histories {
+	for n := range histories {
 		traffic := newShortTraffic(t, sh, n, manyClients/2, 8, random)
 		killAt := int64(10 + random.IntN(manyClients/2*8*2/3))
 		var over sync.WaitGroup
@@ -113,7 +128,7 @@ func TestHistoriesAreLinearizableOverACrash(t *testing.T) {
 			return nil
 		})
 		s.kill()
-		s = serve(t, dir)
+		s = serve(t, dir, flags...)
 		sh.at.set(s)
 		over.Wait()
 		traffic.check(t, sh)
