@@ -1,7 +1,8 @@
 package cluster
 
 // This file is one node's way to another: requests leave, replies to the
-// other's requests leave, and what is open in either direction is bounded.
+// other's requests leave, and what is open in either direction is bounded. What
+// comes from it is in link_inbound.go, and how it breaks in link_break.go.
 
 import (
 	"context"
@@ -14,7 +15,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"stampede/actors/entity"
-	"stampede/cluster/members"
 	"stampede/proto/gen/clusterpb"
 )
 
@@ -293,147 +293,9 @@ func (l *link) frame() *clusterpb.Frame {
 	return f
 }
 
-// drop gives the connection up: everyone who waits for the peer is told, now.
-func (l *link) drop(why error) {
-	// That it still cannot be reached is the membership's to say.
-	if connected := l.connection() != nil; connected && l.stopped.Err() == nil {
-		l.peers.logger.Info("connection to a member lost", "member", l.id, "error", why)
-	}
-	l.fail(time.Now().Add(reconnectAfter))
-	if l.stopped.Err() == nil {
-		l.peers.metrics.lost()
-		l.peers.membership.Suspect(l.id, members.Unreachable)
-	}
-}
-
-// fail closes the connection, answers all open requests with errLost, and
-// forgets the peer's.
-func (l *link) fail(downTo time.Time) {
-	l.mu.Lock()
-	calls, conn := l.calls, l.conn
-	l.calls, l.open, l.queue, l.bytes = map[uint64]call{}, [classes]int{}, nil, 0
-	l.inbound, l.taken = map[uint64]*inbound{}, [classes]int{}
-	l.conn, l.downTo, l.pinging = nil, downTo, false
-	l.mu.Unlock()
-	if conn != nil {
-		conn.Close()
-	}
-	for _, c := range calls {
-		c.to.Answer(nil, errLost)
-	}
-}
-
-// check is called now and then. It asks a peer that has been silent for a sign
-// of life, gives up a connection that takes nothing or over which no sign has
-// come, and connects again what was lost. It forgets requests of the peer that
-// were never answered.
-func (l *link) check(now time.Time) {
-	l.mu.Lock()
-	for id, in := range l.inbound {
-		if now.After(in.until) {
-			delete(l.inbound, id)
-			l.taken[in.class]--
-		}
-	}
-	silent := time.Duration(l.peers.moment() - l.lastHeard.Load())
-	stuck := !l.sending.IsZero() && now.Sub(l.sending) > silentFor
-	give := l.conn != nil && (stuck || l.pinging && silent > silentFor)
-	again := l.conn == nil && now.After(l.downTo)
-	ping := l.conn != nil && !give && !l.pinging && silent > silentFor/3
-	l.pinging = l.pinging || ping
-	conn := l.conn
-	l.mu.Unlock()
-	switch {
-	case give:
-		conn.Close()
-	case again:
-		l.say()
-	case ping:
-		// Refused, it is asked again when the next silence is noticed.
-		if err := l.request(l.peers.control(&clusterpb.Ping{}, entity.Address{}, silentFor), pinged{l}); err != nil {
-			pinged{l}.Answer(nil, err)
-		}
-	}
-}
-
-// pinged takes a sign of life.
-type pinged struct{ link *link }
-
-// Answer implements entity.Responder.
-func (p pinged) Answer(proto.Message, error) {
-	p.link.mu.Lock()
-	defer p.link.mu.Unlock()
-	p.link.pinging = false
-}
-
-// end stops the link; run returns soon.
-func (l *link) end() {
-	l.stop()
-	l.fail(time.Time{})
-}
-
 // queued is how many messages wait for the connection.
 func (l *link) queued() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.queue)
-}
-
-// hear takes in what the peer has said.
-func (l *link) hear(f *clusterpb.Frame) {
-	l.lastHeard.Store(l.peers.moment())
-	for _, r := range f.GetReplies() {
-		if to, ok := l.take(r.GetId()); ok {
-			to.Answer(answerOf(l.id, r))
-		}
-	}
-	for _, r := range f.GetRequests() {
-		l.accept(r)
-	}
-}
-
-// inbound is a request of the peer. It is entity.Responder.
-type inbound struct {
-	link  *link
-	id    uint64
-	class class
-	until time.Time
-}
-
-// accept takes in a request, or refuses it.
-func (l *link) accept(r *clusterpb.Request) {
-	in := &inbound{l, r.GetId(), classOf(r), time.Now().Add(time.Duration(r.GetTimeoutMs())*time.Millisecond + answerSlack)}
-	l.mu.Lock()
-	full := l.taken[in.class] >= in.class.most()
-	if !full {
-		l.inbound[in.id] = in
-		l.taken[in.class]++
-	} else {
-		l.push(outgoing{id: in.id, err: fmt.Errorf("%w: the node has %d requests of this one", entity.ErrOverloaded, in.class.most())})
-	}
-	l.mu.Unlock()
-	if full {
-		return
-	}
-	l.peers.metrics.received()
-	cmd, err := decode(r.GetType(), r.GetCommand())
-	if err != nil {
-		in.Answer(nil, err)
-		return
-	}
-	l.peers.serve(r, cmd, in)
-}
-
-// Answer implements entity.Responder: the reply is said by the link's own
-// goroutine, not by the actor's. What the peer does not wait for any more is not.
-func (in *inbound) Answer(reply proto.Message, err error) {
-	l := in.link
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.inbound[in.id] != in {
-		return
-	}
-	delete(l.inbound, in.id)
-	l.taken[in.class]--
-	l.push(outgoing{id: in.id, reply: reply, err: err})
 }

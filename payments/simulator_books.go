@@ -13,8 +13,9 @@ type Book struct {
 	// Captured and Refunded are of all its attempts.
 	Captured int64 `json:"captured"`
 	Refunded int64 `json:"refunded"`
-	// Reserved is how many of them are authorized, and neither captured nor let go of.
-	Reserved int `json:"reserved"`
+	// Open is how many of them are authorized, or wait for the shopper, and are
+	// neither captured nor let go of.
+	Open int `json:"open"`
 }
 
 // BooksPath is where a node's admin address has the books of its simulator.
@@ -52,8 +53,8 @@ func (s *Simulator) Books() map[string]Book {
 		for _, n := range a.refunds {
 			b.Refunded += n
 		}
-		if a.status == paymentpb.AuthorizeReply_STATUS_AUTHORIZED && !a.captured && !a.voided {
-			b.Reserved++
+		if (a.status == paymentpb.AuthorizeReply_STATUS_AUTHORIZED || a.status == paymentpb.AuthorizeReply_STATUS_REQUIRES_ACTION) && !a.captured && !a.voided {
+			b.Open++
 		}
 		books[id.order] = b
 	}

@@ -32,7 +32,7 @@ func TestBooksPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	id := cmd.GetOrderId()
-	if d := cmp.Diff(Statement{Orders: map[string]Book{id: {Reserved: 1}}}, shown()); d != "" {
+	if d := cmp.Diff(Statement{Orders: map[string]Book{id: {Open: 1}}}, shown()); d != "" {
 		t.Errorf("authorized: %s", d)
 	}
 	if _, err := s.Capture(t.Context(), &paymentpb.Capture{OrderId: id, Attempt: cmd.GetAttempt(), Amount: cmd.GetAmount(), Reference: reply.GetReference()}); err != nil {

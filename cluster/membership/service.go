@@ -6,9 +6,7 @@ import (
 	"encoding/base32"
 	"errors"
 	"fmt"
-	"math"
 	mathrand "math/rand/v2"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -38,8 +36,8 @@ type Service struct {
 	observer *observer
 	// wanted is the state that this member should get to.
 	wanted members.State
-	// drains are the members that are to be asked to drain.
-	drains map[string]bool
+	// drains are the members that are to be asked to drain, and how many wait for it.
+	drains map[string]int
 	// renewed is when the last renewal that was confirmed had been sent.
 	renewed  moment
 	probing  map[string]bool
@@ -87,7 +85,7 @@ func start(ctx context.Context, config Config, now func() moment) (*Service, err
 		config: config, now: now,
 		refresh: make(kick, 1), renew: make(kick, 1), tell: make(kick, 1),
 		observer: newObserver(config.Self.ID, config.Lease), wanted: members.Joining,
-		drains: map[string]bool{}, probing: map[string]bool{}, learned: make(chan struct{}),
+		drains: map[string]int{}, probing: map[string]bool{}, learned: make(chan struct{}),
 		lost: make(chan struct{}), drained: make(chan struct{}), ended: make(chan struct{}),
 	}
 	s.view.Store(&members.View{})
@@ -263,12 +261,14 @@ func (s *Service) become(ctx context.Context, to members.State) error {
 // request is in the table.
 func (s *Service) RequestDrain(ctx context.Context, id string) error {
 	s.mu.Lock()
-	s.drains[id] = true
+	s.drains[id]++
 	s.mu.Unlock()
 	defer func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		delete(s.drains, id)
+		if s.drains[id]--; s.drains[id] == 0 {
+			delete(s.drains, id)
+		}
 	}()
 	return s.await(ctx, "asking "+id+" to drain", func(c *members.Contents) (bool, error) {
 		r := c.Row(id)
@@ -302,88 +302,6 @@ func (s *Service) await(ctx context.Context, what string, done func(*members.Con
 			return fmt.Errorf("membership: %s: %w", what, ErrEnded)
 		case <-ctx.Done():
 			return fmt.Errorf("membership: %s: %w", what, ctx.Err())
-		}
-	}
-}
-
-// watcher is one function that is told of views.
-type watcher struct {
-	tell func(*members.View)
-
-	// calling holds one value during a call.
-	calling chan struct{}
-	// told is the version of the newest view, or beyond all when it was stopped.
-	told uint64
-}
-
-// hear tells of the view, and returns when the watcher knows it or a later one.
-func (w *watcher) hear(ctx context.Context, v *members.View) error {
-	select {
-	case w.calling <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	defer func() { <-w.calling }()
-	if v.Version > w.told {
-		w.told = v.Version
-		w.tell(v)
-	}
-	return nil
-}
-
-// Watch calls f with the newest view before it returns, and then with each newer
-// one as it comes, in order and never two at once; of several that come together
-// only with the newest. A renewal counts only when all watchers have returned
-// from what it showed: so who acts on what f was told acts on nothing older
-// than a lease while Fit is nil, and f must return soon. When stop has returned
-// there are no more calls; f must not call it.
-func (s *Service) Watch(f func(*members.View)) (stop func()) {
-	w := &watcher{tell: f, calling: make(chan struct{}, 1)}
-	s.mu.Lock()
-	s.watchers = append(s.watchers, w)
-	s.mu.Unlock()
-	_ = w.hear(s.ctx, s.View()) // fails only if the service has ended
-	return func() {
-		s.mu.Lock()
-		s.watchers = slices.DeleteFunc(s.watchers, func(other *watcher) bool { return other == w })
-		s.mu.Unlock()
-		w.calling <- struct{}{}
-		w.told = math.MaxUint64
-		<-w.calling
-	}
-}
-
-// tellWatchers is the loop that tells the watchers of what was read.
-func (s *Service) tellWatchers() {
-	for {
-		select {
-		case <-s.ctx.Done():
-			return
-		case <-s.tell:
-			_ = s.tellAll(s.ctx) // fails only at the end
-		}
-	}
-}
-
-// tellAll returns when all watchers have been told of the newest view, or of
-// a later one. If that is news, the others soon hear of it by a renewal.
-func (s *Service) tellAll(ctx context.Context) error {
-	s.mu.Lock()
-	v, watchers := s.view.Load(), slices.Clone(s.watchers)
-	s.mu.Unlock()
-	for _, w := range watchers {
-		if err := w.hear(ctx, v); err != nil {
-			return fmt.Errorf("a watcher has not returned from an older view: %w", err)
-		}
-	}
-	for {
-		acted := s.acted.Load()
-		if acted >= v.Version {
-			return nil
-		}
-		if s.acted.CompareAndSwap(acted, v.Version) {
-			s.renew.now()
-			return nil
 		}
 	}
 }

@@ -75,6 +75,31 @@ func TestDrainAndLeave(t *testing.T) {
 	})
 }
 
+// Who gives up asking takes nothing back from another who asks for the same.
+func TestTwoAskForOneDrain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		nodes := w.addAll(2)
+		a, b := nodes[0], nodes[1]
+		a.client.Freeze() // what is asked gets no further than a, for now
+		impatient, giveUp := context.WithCancel(t.Context())
+		asked := map[string]chan error{"who gives up": make(chan error, 1), "who waits": make(chan error, 1)}
+		go func() { asked["who gives up"] <- a.RequestDrain(impatient, b.Self().ID) }()
+		go func() { asked["who waits"] <- a.RequestDrain(t.Context(), b.Self().ID) }()
+		synctest.Wait()
+		giveUp()
+		if err := <-asked["who gives up"]; !errors.Is(err, context.Canceled) {
+			t.Errorf("who gives up: %v", err)
+		}
+		a.client.Thaw()
+		w.until("the other to be done", time.Second, func() bool { return len(asked["who waits"]) == 1 })
+		if err := <-asked["who waits"]; err != nil {
+			t.Errorf("who waits: %v", err)
+		}
+		w.end()
+	})
+}
+
 // TestRestartedAtOnce: who starts again at its address takes the place of the
 // one before, without waiting for a lease.
 func TestRestartedAtOnce(t *testing.T) {

@@ -239,7 +239,11 @@ func (w *Walk) compareBooks() {
 func (w *Walk) wrongInBooks(books map[string]payments.Book) string {
 	for _, o := range w.model.orders {
 		b := books[o.id]
-		if b.Captured != o.captured || b.Refunded != o.refunded || o.state != "PAYING" && b.Reserved != 0 {
+		underWay := 0
+		if o.state == "PAYING" {
+			underWay = 1
+		}
+		if b.Captured != o.captured || b.Refunded != o.refunded || b.Open > underWay {
 			return fmt.Sprintf("order %s is %s, %d captured and %d refunded; the provider has %+v", o.id, o.state, o.captured, o.refunded, b)
 		}
 	}

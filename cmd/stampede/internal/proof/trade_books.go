@@ -19,8 +19,9 @@ type Books struct {
 // Book is what the provider has of one order, in minor units.
 type Book struct {
 	Captured, Refunded int64
-	// Reserved is how many authorizations were neither captured nor let go of.
-	Reserved int
+	// Open is how many payments are authorized, or wait for the shopper, and are
+	// neither captured nor let go of.
+	Open int
 }
 
 // BooksDiffer says in what the provider's books are not what the orders come
@@ -48,16 +49,24 @@ func (p *tradeProver) booksDiffer() (differ []string) {
 		if beyond || !books.Partial && (b.Captured != captured || b.Refunded != refunded) {
 			wrong("order %s says %s captured and %s refunded, the payment provider %s and %s", id, decimal(captured), decimal(refunded), decimal(b.Captured), decimal(b.Refunded))
 		}
-		if b.Reserved != 0 && o.State != statePaying {
-			wrong("order %s is %s, and the payment provider still has %d authorization(s) of it", id, o.State, b.Reserved)
+		if may := underWay(o.State); b.Open > may {
+			wrong("order %s is %s, and the payment provider still has %d of its payments open", id, o.State, b.Open)
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(books.Orders)) {
-		if b := books.Orders[id]; p.orders[id] == nil && (b.Captured != 0 || b.Reserved != 0) {
+		if b := books.Orders[id]; p.orders[id] == nil && (b.Captured != 0 || b.Open != 0) {
 			wrong("order %s paid %s at the payment provider, but nobody was told of it", id, decimal(b.Captured))
 		}
 	}
 	return differ
+}
+
+// underWay is how many payments of an order may be open.
+func underWay(state string) int {
+	if state == statePaying {
+		return 1
+	}
+	return 0
 }
 
 // checkBooks holds the provider's books against the orders.

@@ -33,14 +33,14 @@ func TestBooks(t *testing.T) {
 		{"captured too little", set("ord_0", Book{Captured: 59799}), "the payment provider 597.99"},
 		{"captured of a cancelled order", set("ord_4", Book{Captured: 1}), "order ord_4 says 0.00 captured"},
 		{"never refunded", set("ord_2", Book{Captured: 29900}), "the payment provider 299.00 and 0.00"},
-		{"not let go of", set("ord_5", Book{Reserved: 1}), "order ord_5 is EXPIRED, and the payment provider still has 1 authorization(s) of it"},
+		{"not let go of", set("ord_5", Book{Open: 1}), "order ord_5 is EXPIRED, and the payment provider still has 1 of its payments open"},
 		{"of an order that nobody was told of", set("ord_unheard", Book{Captured: 5}), "order ord_unheard paid 0.05 at the payment provider"},
 		{"nothing is there", func(h *Trade) { h.Books.Orders = nil }, "the payment provider 0.00 and 0.00"},
 		{"nothing is there any more", partial(func(h *Trade) { h.Books.Orders = nil }), ""},
 		{"partial, refunds without captures", partial(set("ord_2", Book{Refunded: 29900})), ""},
 		{"partial, captured too much", partial(set("ord_0", Book{Captured: 59801})), "the payment provider 598.01"},
 		{"partial, refunded too much", partial(set("ord_2", Book{Refunded: 29901})), "and 299.01"},
-		{"partial, not let go of", partial(set("ord_4", Book{Reserved: 1})), "order ord_4 is CANCELLED"},
+		{"partial, not let go of", partial(set("ord_4", Book{Open: 1})), "order ord_4 is CANCELLED"},
 		{"the provider was not asked", func(h *Trade) { h.Books = nil }, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
