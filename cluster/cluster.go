@@ -148,10 +148,11 @@ func (n *Node) Call(ctx context.Context, to entity.Address, cmd proto.Message) (
 		}
 		if err == nil || !again(err) || n.unfit() {
 			n.recovered(&trouble, err)
-			return reply, err
+			return reply, trouble.said(err)
 		}
+		n.doubt(&trouble, to.Kind, cmd, err)
 		if wait := n.troubled(&trouble, try, err); time.Until(deadline) < wait || !sleep(ctx, wait) {
-			return nil, fmt.Errorf("%s %s after %d attempts: %w", to.Kind, to.ID, try, err)
+			return nil, fmt.Errorf("%s %s after %d attempts: %w", to.Kind, to.ID, try, trouble.said(err))
 		}
 	}
 }

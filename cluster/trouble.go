@@ -2,7 +2,10 @@ package cluster
 
 import (
 	"errors"
+	"fmt"
 	"time"
+
+	"google.golang.org/protobuf/proto"
 
 	"stampede/actors/entity"
 )
@@ -12,6 +15,8 @@ type trouble struct {
 	// ownerless is when the first attempt failed because the owner was lost or
 	// another one; zero: none did.
 	ownerless time.Time
+	// doubtful: an attempt may have been carried out, or may be yet.
+	doubtful bool
 }
 
 const (
@@ -49,4 +54,23 @@ func (n *Node) recovered(t *trouble, err error) {
 	if n.peers != nil && err == nil && !t.ownerless.IsZero() {
 		n.peers.metrics.ownerFound(time.Since(t.ownerless))
 	}
+}
+
+// doubt notes an attempt of which nobody knows what became of it. A command that
+// only reads does nothing, whatever becomes of it.
+func (n *Node) doubt(t *trouble, kind string, cmd proto.Message, err error) {
+	if !errors.Is(err, entity.ErrUnknownOutcome) && !errors.Is(err, entity.ErrTimeout) {
+		return
+	}
+	k := n.actors.kinds[kind]
+	t.doubtful = t.doubtful || k == nil || k.Reads == nil || !k.Reads(cmd)
+}
+
+// said is what the caller is told. The last attempt may surely have done
+// nothing, and an earlier one may have done it all the same.
+func (t *trouble) said(err error) error {
+	if !t.doubtful || !entity.Retryable(err) || errors.Is(err, entity.ErrUnknownOutcome) {
+		return err
+	}
+	return fmt.Errorf("%w: an earlier attempt was not answered: %w", entity.ErrUnknownOutcome, err)
 }

@@ -354,3 +354,34 @@ func TestDeadlineAfterAJumpOfTheClock(t *testing.T) {
 		}
 	})
 }
+
+// That the last attempt did nothing says nothing of one before it.
+func TestADoubtfulAttemptIsNotForgotten(t *testing.T) {
+	for name, c := range map[string]struct {
+		first   error
+		unknown bool
+	}{
+		"its outcome is unknown": {entity.ErrUnknownOutcome, true},
+		"it did nothing, either": {entity.ErrUnavailable, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := newDisk()
+				n := startNode(t, d, nil)
+				var writes atomic.Int64
+				d.setFate(func(*entity.Record) error {
+					if writes.Add(1) == 1 {
+						return c.first
+					}
+					return entity.ErrUnavailable
+				})
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				_, err := n.Call(ctx, alice, add(1))
+				if errors.Is(err, entity.ErrUnknownOutcome) != c.unknown || !errors.Is(err, entity.ErrUnavailable) || writes.Load() < 2 {
+					t.Errorf("after %d writes: %v", writes.Load(), err)
+				}
+			})
+		})
+	}
+}

@@ -70,10 +70,10 @@ func Of(err error) (shown *Error, known bool) {
 		return f, true
 	}
 	switch {
-	case errors.Is(err, entity.ErrOverloaded):
-		return retry(Throttled, "too much is going on right now; nothing was done", overloadedAfterMs), true
 	case errors.Is(err, entity.ErrUnknownOutcome):
 		return unknown("it is not known yet whether this was done"), true
+	case errors.Is(err, entity.ErrOverloaded):
+		return retry(Throttled, "too much is going on right now; nothing was done", overloadedAfterMs), true
 	case errors.Is(err, entity.ErrTimeout), errors.Is(err, context.DeadlineExceeded):
 		return unknown("no answer in time; it is not known yet whether this was done"), true
 	case errors.Is(err, context.Canceled):
