@@ -52,18 +52,21 @@ func (c *catalogue) follow(ctx context.Context, have *shelf, now time.Time) (*sh
 	return next, nil
 }
 
-// changed are the products that the shelf does not have as they are: at most
-// one more than are followed.
+// changed are the products that the shelf does not have as they are, each once
+// although the view may yield one again that is put while we look: at most one
+// more than are followed.
 func (c *catalogue) changed(ctx context.Context, have *shelf) (ids []string, mark uint64, err error) {
 	mark = have.mark
+	seen := map[string]bool{}
 	for change, err := range c.views.Changes(ctx, kindProduct, have.mark) {
 		if err != nil {
 			return nil, 0, fmt.Errorf("follow catalogue: %w", err)
 		}
 		mark = max(mark, change.Mark)
-		if item := have.byID[change.ID]; item != nil && item.version >= change.Version {
+		if item := have.byID[change.ID]; seen[change.ID] || item != nil && item.version >= change.Version {
 			continue
 		}
+		seen[change.ID] = true
 		if ids = append(ids, change.ID); len(ids) > maxFollowed {
 			break
 		}
