@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -68,19 +67,36 @@ func TestLogIn(t *testing.T) {
 			}
 
 			var logged lockedBuffer
-			wrong := (&brokerSuite{addr: addrs[0]}).config(t, j, 1)
+			unsent := logtest.NewJournal(1)
+			logtest.NewShop(unsent, 33, 3).Trade(1, 20)
+			unsent.End(1)
+			wrong := (&brokerSuite{addr: addrs[0]}).config(t, unsent, 1)
 			wrong.TLS, wrong.SASL = encrypted, publisher.SASL{Mechanism: mechanism, Username: "stampede", Password: "wr0ng-secret"}
 			wrong.Logger = slog.New(slog.NewTextHandler(&logged, nil))
 			p, err := publisher.New(wrong)
 			if err != nil {
 				t.Fatal(err)
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			if err := p.Run(ctx); err == nil {
+			ended := make(chan error, 1)
+			go func() { ended <- p.Run(ctx) }()
+			if err := waitUntil(t.Context(), func() bool { return strings.Contains(logged.String(), "topics cannot be prepared") }); err != nil {
+				t.Errorf("it does not say that the brokers refuse it: %s", logged.String())
+			}
+			select {
+			case err := <-ended:
+				t.Fatalf("with a wrong password it ended by itself: %v", err)
+			default:
+			}
+			cancel()
+			if err := <-ended; err != nil {
+				t.Errorf("when it was told to end: %v", err)
+			}
+			if m, _ := unsent.Watermarks(t.Context(), publisher.GroupName("order")); m[1] != 0 {
 				t.Error("published with a wrong password")
 			}
-			if text := logged.String(); !strings.Contains(text, "topics cannot be prepared") || strings.Contains(text, "wr0ng-secret") {
+			if text := logged.String(); strings.Contains(text, "wr0ng-secret") {
 				t.Errorf("log: %s", text)
 			}
 		})

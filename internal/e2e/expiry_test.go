@@ -14,7 +14,7 @@ import (
 
 // hold is how long units are held here. Long enough to be asked about while it
 // lasts, short enough to be waited for.
-const hold = 3 * time.Second
+const hold = 8 * time.Second
 
 func serveHolding(t *testing.T, dir string) *server {
 	t.Helper()
