@@ -40,15 +40,20 @@ type Config struct {
 	// batches. Default 8,192.
 	CachedRows int
 	// Pause is the least time between two small batches, so that several
-	// records of an aggregate become one write, and a transaction carries many. Default 200 ms.
+	// records of an aggregate become one write, and a transaction carries many;
+	// while much is going on it is twice as long. Default 200 ms.
 	Pause time.Duration
 }
 
 const (
 	defaultCachedRows = 8192
 	defaultPause      = 200 * time.Millisecond
-	// smallBatch: below so many records a batch is followed by a pause.
-	smallBatch     = 1024
+	// smallBatch: below so many records a batch is followed by a pause, and from
+	// busyBatch on by one of busyPauses times its length: where much is going on,
+	// larger batches share more pages of the lists' indexes.
+	smallBatch     = 3072
+	busyBatch      = 512
+	busyPauses     = 2
 	firstBackoff   = 50 * time.Millisecond
 	longestBackoff = 5 * time.Second
 	saveTimeout    = 5 * time.Second
@@ -157,8 +162,11 @@ func (p *Projector) Take(ctx context.Context, epoch entity.Epoch, records []*ent
 	if err := p.take(ctx, epoch, records, upTo); err != nil {
 		return err
 	}
-	if len(records) < smallBatch {
+	switch n := len(records); {
+	case n < busyBatch:
 		pause(ctx, p.cfg.Pause)
+	case n < smallBatch:
+		pause(ctx, busyPauses*p.cfg.Pause)
 	}
 	return nil
 }

@@ -74,7 +74,7 @@ func (o *Options) setDefaults() {
 		{&o.MaxUnsettled, 1 << 20},
 		{&o.MaxRetainedRecords, 65_536},
 		{&o.MaxRetainedBytes, 32 << 20},
-		{&o.FollowRecords, 1024},
+		{&o.FollowRecords, 4096},
 		{&o.FollowBytes, 4 << 20},
 	} {
 		if *d.field == 0 {
