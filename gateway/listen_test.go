@@ -12,16 +12,11 @@ import (
 	"time"
 )
 
-// inBubble is t.Run with a clock of its own. The clock stands still when the
-// test is over, so what then still waits for a moment has it before: an answer
-// that comes to an actor which has ended starts such a timer.
+// inBubble is t.Run with a clock of its own.
 func inBubble(t *testing.T, name string, do func(t *testing.T)) {
 	t.Helper()
 	t.Run(name, func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			t.Cleanup(func() { time.Sleep(time.Minute) })
-			do(t)
-		})
+		synctest.Test(t, do)
 	})
 }
 

@@ -27,7 +27,7 @@ func (a *activation[S, E]) commit(rec *Record) {
 	a.written = written
 	seq := rec.Seq
 	a.rt.Log.Commit(rec, func(err error) {
-		m := committed{seq, err}
+		m := committed{seq: seq, err: err}
 		written <- m
 		a.tell(m)
 	})
@@ -38,7 +38,7 @@ func (a *activation[S, E]) ask(q Ask, trace string, after time.Duration) {
 		ctx, cancel := context.WithTimeout(withAsk(WithTrace(a.stopped, trace)), a.rt.Limits.AskFor)
 		defer cancel()
 		reply, err := a.rt.Asker.Call(ctx, Address{Kind: q.Kind, ID: q.ID}, q.Command)
-		a.tell(heard{q.Key, reply, err})
+		a.tell(heard{key: q.Key, reply: reply, err: err})
 	}
 	switch {
 	case after > 0:
@@ -64,7 +64,7 @@ func (a *activation[S, E]) send(q Ask, trace string, long func()) bool {
 			a.rt.workers.Schedule(long)
 			return
 		}
-		a.tell(heard{q.Key, reply, err})
+		a.tell(heard{key: q.Key, reply: reply, err: err})
 	}}
 	w.patience = time.AfterFunc(askPatience, func() { w.take(nil, ErrTimeout) })
 	if sender.Send(Address{Kind: q.Kind, ID: q.ID}, &Request{Command: q.Command, Trace: trace, Answer: w}) {

@@ -10,11 +10,20 @@ import (
 // answer. The actor calls Answer exactly once, unless it is killed with the
 // request still in its mailbox: whoever waits must have a deadline of its own.
 type Request struct {
+	late
 	Command proto.Message
 	// Trace is the traceparent of the caller, or empty.
 	Trace  string
 	Answer Responder
 }
+
+// late is in every message to an actor: it may come when the actor has ended,
+// which is ordinary, so protoactor need not count it. Its counter would start a
+// goroutine.
+type late struct{}
+
+// IgnoreDeadLetterLogging implements actor.IgnoreDeadLetterLogging.
+func (late) IgnoreDeadLetterLogging() {}
 
 // Responder takes an answer. Answer must not block: it is called from the
 // actor's own mailbox.
@@ -23,18 +32,22 @@ type Responder interface {
 }
 
 // Passivate asks an actor to end if it has nothing to do.
-type Passivate struct{}
+type Passivate struct{ late }
 
 // Drain asks an actor to finish what it has accepted, to refuse what comes, and
 // to end.
 type Drain struct {
+	late
 	// Hurry: it waits for what is being written and for nothing else, because its
 	// successor waits for it. Whoever is left unanswered asks the successor.
 	Hurry bool
 }
 
 // Inspect asks an actor how it is. It is answered from the actor's mailbox.
-type Inspect struct{ Answer func(Condition) }
+type Inspect struct {
+	late
+	Answer func(Condition)
+}
 
 // Condition is how an activation is.
 type Condition struct {

@@ -127,19 +127,21 @@ type activation[S any, E proto.Message] struct {
 // Messages of an activation to itself.
 type (
 	committed struct {
+		late
 		seq uint64
 		err error
 	}
 	heard struct {
+		late
 		key   string
 		reply proto.Message
 		err   error
 	}
-	due      struct{}
-	gather   struct{}
-	gathered struct{}
-	recommit struct{}
-	resume   struct{}
+	due      struct{ late }
+	gather   struct{ late }
+	gathered struct{ late }
+	recommit struct{ late }
+	resume   struct{ late }
 )
 
 // Receive is the actor's mailbox.
