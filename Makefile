@@ -21,7 +21,7 @@ CLUSTER_FLAGS ?=
 # What runs under the race detector in verify: all that has goroutines. The kinds have none.
 RACE_PACKAGES ?= ./actors/entity/... ./cluster/... ./persistence/commitlog/... ./events/... ./gateway/...
 
-.PHONY: help run cluster test test-long test-short race servers bench
+.PHONY: help run cluster test test-long test-short race race-packages servers bench
 .PHONY: verify lint fmt generate proto-baseline check-fmt check-vet check-proto check-generated check-modules check-dead-code
 
 help: ## list the targets
@@ -54,7 +54,10 @@ test-short: ## the quick tests alone
 	go test -short -timeout=5m $(TEST_FLAGS) $(PACKAGES)
 
 race: ## what runs concurrently, under the race detector
-	go test -race -short -timeout=20m $(TEST_FLAGS) $(RACE_PACKAGES)
+	$(GO_TEST) -race -short -timeout=20m $(TEST_FLAGS) $(RACE_PACKAGES)
+
+race-packages:
+	@echo $(RACE_PACKAGES)
 
 servers: ## put a real MongoDB and a real Kafka into .servers/
 	@scripts/servers
