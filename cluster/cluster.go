@@ -168,13 +168,13 @@ func (n *Node) Send(to entity.Address, req *entity.Request) bool {
 
 // again reports whether the request path itself tries again: not when the
 // actor or the node has too much to do already, for that makes more of it; not
-// when the node is leaving or may not decide, or nobody can, for that does not
-// pass soon; and not when the owner does not know the command.
+// when the node is leaving or may not decide, or nobody can, or the disk is full,
+// for that does not pass soon; and not when the owner does not know the command.
 func again(err error) bool {
 	if !entity.Retryable(err) {
 		return false
 	}
-	for _, final := range []error{entity.ErrOverloaded, errDeadline, errDraining, errUnfit, errNoOwner, errUnknownCommand} {
+	for _, final := range []error{entity.ErrOverloaded, entity.ErrFull, errDeadline, errDraining, errUnfit, errNoOwner, errUnknownCommand} {
 		if errors.Is(err, final) {
 			return false
 		}

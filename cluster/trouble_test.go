@@ -385,3 +385,39 @@ func TestADoubtfulAttemptIsNotForgotten(t *testing.T) {
 		})
 	}
 }
+
+// That there is no room does not pass while somebody waits: it is said at once,
+// and only where it is certain that nothing was done.
+func TestNoRoomIsSaidAtOnce(t *testing.T) {
+	for name, c := range map[string]struct {
+		first error
+		told  error
+		soon  bool
+	}{
+		"from the first":         {entity.ErrFull, entity.ErrFull, true},
+		"after an unknown write": {entity.ErrUnknownOutcome, entity.ErrUnknownOutcome, false},
+	} {
+		for _, kind := range []string{"account", "chain"} {
+			t.Run(name+", "+kind, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					d := newDisk()
+					n := startChain(t, d, d, nil)
+					var writes atomic.Int64
+					d.setFate(func(*entity.Record) error {
+						if writes.Add(1) == 1 {
+							return c.first
+						}
+						return entity.ErrFull
+					})
+					ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+					defer cancel()
+					began := time.Now()
+					_, err := n.Call(ctx, entity.Address{Kind: kind, ID: "alice"}, add(1))
+					if !errors.Is(err, c.told) && !errors.Is(err, entity.ErrTimeout) || c.soon != (time.Since(began) < 100*time.Millisecond && errors.Is(err, entity.ErrFull) && !errors.Is(err, entity.ErrUnknownOutcome)) {
+						t.Errorf("after %s: %v", time.Since(began), err)
+					}
+				})
+			})
+		}
+	}
+}

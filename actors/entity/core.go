@@ -103,6 +103,8 @@ type call struct {
 	missing  int
 	deadline time.Time
 	followUp bool
+	// acted: events followed from it, or it was answered by whom it asked.
+	acted bool
 }
 
 func newCore[S any, E proto.Message](kind *Kind[S, E], addr Address, limits *Limits, h host) *core[S, E] {
@@ -166,6 +168,7 @@ func (c *core[S, E]) decide(k *call) {
 	}
 	d := c.kind.Decide(c.state, k.command, c.host.now(), k.heard)
 	if len(d.Events) > 0 {
+		k.acted = true
 		if !c.apply(d.Events, k) {
 			c.deciding = nil
 			return

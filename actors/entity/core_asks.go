@@ -3,6 +3,7 @@
 package entity
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -35,7 +36,7 @@ func (c *core[S, E]) heard(key string, reply proto.Message, err error) {
 		if k.heard == nil {
 			k.heard = Heard{}
 		}
-		k.heard[key] = reply
+		k.heard[key], k.acted = reply, true
 		if k.missing--; k.missing == 0 {
 			c.todo = append(c.todo, k)
 		}
@@ -57,7 +58,7 @@ func (c *core[S, E]) unheard(q *asking, err error) {
 	now := c.host.now()
 	kept := q.calls[:0]
 	for _, k := range q.calls {
-		if k.to != nil && !Retryable(err) {
+		if k.to != nil && (!Retryable(err) || k.inVain(q, err)) {
 			c.unanswered--
 			k.refuse(fmt.Errorf("%s was asked: %w", q.ask.Kind, err))
 			continue
@@ -85,6 +86,12 @@ func (c *core[S, E]) unheard(q *asking, err error) {
 	}
 	q.tries++
 	c.host.ask(q.ask, q.trace, c.backoff(q.tries, 20*time.Millisecond, 5*time.Second))
+}
+
+// inVain reports that all that the call has brought about is one ask, put once,
+// that surely was not carried out for want of room: who made it can be told so.
+func (k *call) inVain(q *asking, err error) bool {
+	return errors.Is(err, ErrFull) && !errors.Is(err, ErrUnknownOutcome) && q.tries == 0 && k.missing == 1 && !k.acted
 }
 
 // resume tries a follow-up again that had changed nothing.

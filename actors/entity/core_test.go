@@ -195,6 +195,57 @@ func TestAskThatFailsForGood(t *testing.T) {
 	}
 }
 
+// That there is no room at whoever is asked is said at once, but only to a caller
+// on whose behalf surely nothing has been done by anybody.
+func TestNoRoomWhereItAsks(t *testing.T) {
+	ask := func(keys ...string) (d Decision[*commonpb.Money]) {
+		for _, key := range keys {
+			d.Asks = append(d.Asks, Ask{Key: key, Kind: "till", ID: key})
+		}
+		return d
+	}
+	for name, c := range map[string]struct {
+		decide func(heard Heard) Decision[*commonpb.Money]
+		before func(*core[till, *commonpb.Money])
+		failed error
+		told   bool
+	}{
+		"at first":              {func(Heard) Decision[*commonpb.Money] { return ask("k") }, nil, ErrFull, true},
+		"perhaps done":          {func(Heard) Decision[*commonpb.Money] { return ask("k") }, nil, errors.Join(ErrUnknownOutcome, ErrFull), false},
+		"another may be done":   {func(Heard) Decision[*commonpb.Money] { return ask("k", "other") }, nil, ErrFull, false},
+		"not the first attempt": {func(Heard) Decision[*commonpb.Money] { return ask("k") }, func(c *core[till, *commonpb.Money]) { c.heard("k", nil, ErrTimeout) }, ErrFull, false},
+		"another was done": {func(heard Heard) Decision[*commonpb.Money] {
+			if heard == nil {
+				return ask("first")
+			}
+			return ask("first", "k")
+		}, func(c *core[till, *commonpb.Money]) { c.heard("first", &commonpb.Money{}, nil) }, ErrFull, false},
+		"after an event": {func(Heard) Decision[*commonpb.Money] {
+			d := ask("k")
+			d.Events = []*commonpb.Money{{MinorUnits: 1}}
+			return d
+		}, func(c *core[till, *commonpb.Money]) { c.committed(1, nil) }, ErrFull, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, func(b *bench) {
+				b.kind.Decide = func(_ *till, _ proto.Message, _ time.Time, heard Heard) Decision[*commonpb.Money] {
+					return c.decide(heard)
+				}
+			})
+			b.receive("a", 1, "EUR")
+			if c.before != nil {
+				c.before(b.core)
+			}
+			b.core.heard("k", nil, c.failed)
+			if c.told {
+				b.only("a", ErrFull)
+			} else if got := b.answered["a"]; len(got) > 0 {
+				t.Errorf("it was told %v", got)
+			}
+		})
+	}
+}
+
 // A draining activation finishes what it accepted, also what it has to ask for,
 // but does not wait for others for ever.
 func TestDrainFinishesWhatWasAccepted(t *testing.T) {

@@ -14,6 +14,8 @@ var (
 	ErrFenced = errors.New("another activation wrote first")
 	// ErrUnavailable: the store did not take the write. Nothing was written.
 	ErrUnavailable = errors.New("store unavailable")
+	// ErrFull: it did not take it because there is no room, which does not pass soon.
+	ErrFull = fmt.Errorf("%w: no room", ErrUnavailable)
 	// ErrUnknownOutcome: the write may or may not have happened.
 	ErrUnknownOutcome = errors.New("outcome of the write is unknown")
 	// ErrTooLarge: the record is over the store's limit and was not sent.

@@ -5,6 +5,7 @@ package entity
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"runtime"
 	"sync/atomic"
@@ -34,17 +35,20 @@ func (a *activation[S, E]) commit(rec *Record) {
 }
 
 func (a *activation[S, E]) ask(q Ask, trace string, after time.Duration) {
-	put := func() {
+	put := func(doubtful bool) {
 		ctx, cancel := context.WithTimeout(withAsk(WithTrace(a.stopped, trace)), a.rt.Limits.AskFor)
 		defer cancel()
 		reply, err := a.rt.Asker.Call(ctx, Address{Kind: q.Kind, ID: q.ID}, q.Command)
+		if doubtful && err != nil {
+			err = fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
+		}
 		a.tell(heard{key: q.Key, reply: reply, err: err})
 	}
 	switch {
 	case after > 0:
-		time.AfterFunc(after, put)
+		time.AfterFunc(after, func() { put(false) })
 	case !a.send(q, trace, put):
-		a.rt.workers.Schedule(put)
+		a.rt.workers.Schedule(func() { put(false) })
 	}
 }
 
@@ -54,14 +58,15 @@ const askPatience = time.Second
 
 // send asks an actor of this node, where that is possible. If no answer comes,
 // or one that says to try again, it goes on with the long way.
-func (a *activation[S, E]) send(q Ask, trace string, long func()) bool {
+func (a *activation[S, E]) send(q Ask, trace string, long func(doubtful bool)) bool {
 	sender, ok := a.rt.Asker.(Sender)
 	if !ok {
 		return false
 	}
 	w := &sent{tell: func(reply proto.Message, err error) {
 		if err != nil && Retryable(err) && !errors.Is(err, ErrOverloaded) {
-			a.rt.workers.Schedule(long)
+			doubtful := errors.Is(err, ErrTimeout) || errors.Is(err, ErrUnknownOutcome)
+			a.rt.workers.Schedule(func() { long(doubtful) })
 			return
 		}
 		a.tell(heard{key: q.Key, reply: reply, err: err})

@@ -8,6 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -85,6 +88,78 @@ func TestNoRoomForTheDataDirectory(t *testing.T) {
 	placed(2 * fullOrders)
 	s.checkPublished()
 	s.stop()
+}
+
+// TestFullDisk: unlike a bound on files (above), which may strike anywhere, a disk
+// without room surely took nothing: that is said at once, and not as an unknown
+// outcome. What the files have room for already is still taken.
+func TestFullDisk(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	onSmallDisk := filepath.Join(t.TempDir(), "on-small-disk")
+	script := "#!/bin/sh\nexec unshare --map-root-user --mount sh -c 'mount -t tmpfs -o size=64m small " + dir + " && exec " + program(t) + " \"$@\"' stampede \"$@\"\n"
+	if err := os.WriteFile(onSmallDisk, []byte(script), 0o700); err != nil { //nolint:gosec // a program
+		t.Fatal(err)
+	}
+	if out, err := exec.CommandContext(t.Context(), onSmallDisk, "--help").CombinedOutput(); err != nil {
+		t.Logf("NOT TESTED with a disk of its own: %v: %s", err, out)
+		return
+	}
+	s, err := launchProgram(t, onSmallDisk, "serve", "--data-dir="+dir, "--bootstrap-admin="+operatorEmail)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sh := openShop(t, s, 1, variant{"FULL-1", "10.00", 1000})
+	who := sh.customers[0]
+	ctx, cancel := context.WithTimeout(t.Context(), soon)
+	defer cancel()
+	filler := fmt.Sprintf("/proc/%d/root%s/filler", s.cmd.Process.Pid, dir)
+	fill(t, filler)
+
+	held, refused := 0, 0
+	for n := 0; refused < 5; n++ {
+		o, err := who.place(ctx, fmt.Sprintf("full-%d", n), "", want{"FULL-1", 1})
+		switch {
+		case err == nil && o.State == "RESERVED" && refused == 0 && n < 500:
+			held++
+		case codeOf(err) == "THROTTLED": // IN_PROGRESS would be an unknown outcome
+			refused++
+		default:
+			t.Fatal(unexpected("placing an order without room", o, err))
+		}
+	}
+	t.Logf("%d orders were taken, %d refused", held, refused)
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	for n := range held + refused { // the same orders, by their keys
+		o, err := settle(ctx, func() (*order, error) { return who.place(ctx, fmt.Sprintf("full-%d", n), "", want{"FULL-1", 1}) })
+		if err != nil || o.State != "RESERVED" {
+			t.Fatal(unexpected("placing an order with room again", o, err))
+		}
+	}
+	if l := sh.level(t, "FULL-1"); l.Held != held+refused {
+		t.Errorf("%d units are held, not %d", l.Held, held+refused)
+	}
+	s.stop()
+}
+
+// fill writes a file until there is no room.
+func fill(t *testing.T, file string) {
+	t.Helper()
+	f, err := os.Create(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for block := make([]byte, 4096); err == nil; {
+		_, err = f.Write(block)
+	}
+	if !errors.Is(err, unix.ENOSPC) {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // limitFiles bounds every file that the running process writes.

@@ -258,18 +258,35 @@ func (s *Store) rollback(cause error) error {
 		return cause
 	}
 	s.failIfUnsynced(cause)
+	if full(cause) {
+		return fmt.Errorf("%w: %w", entity.ErrFull, cause)
+	}
 	return fmt.Errorf("%w: %w", entity.ErrUnavailable, cause)
 }
 
 // afterFailedCommit tells what a failed COMMIT means. While the transaction is
 // still open nothing was committed. If SQLite has ended it, its commit frame may
-// have reached the log file all the same and be found after a crash.
+// have reached the log file all the same and be found after a crash; but not when
+// there was no room: a commit writes its frames one after the other, the commit
+// frame last and (psow, see dial) nothing behind it, so the write that did not
+// fit was that frame or one before it.
 func (s *Store) afterFailedCommit(cause error) error {
 	if _, err := s.journal.exec("ROLLBACK"); err == nil {
 		return fmt.Errorf("%w: commit: %w", entity.ErrUnavailable, cause)
 	}
+	if full(cause) {
+		return fmt.Errorf("%w: commit: %w", entity.ErrFull, cause)
+	}
 	s.failIfUnsynced(cause)
 	return fmt.Errorf("%w: commit: %w", entity.ErrUnknownOutcome, cause)
+}
+
+// full reports that the operating system had no room for a write (ENOSPC). A
+// quota or a limit of the process is another error to SQLite, which can mean
+// anything.
+func full(err error) bool {
+	var e *sqlite.Error
+	return errors.As(err, &e) && e.Code() == lib.SQLITE_FULL
 }
 
 // failIfUnsynced stops the store after a failed sync: the operating system may

@@ -42,6 +42,7 @@ func dial(path string, pragmas ...string) (*conn, error) {
 	q := make(url.Values)
 	q.Set("_txlock", "immediate")
 	q.Set("_busy_timeout", "10000")
+	q.Set("psow", "1") // SQLite's default; afterFailedCommit counts on it
 	for _, p := range pragmas {
 		q.Add("_pragma", p)
 	}
