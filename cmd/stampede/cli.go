@@ -60,6 +60,7 @@ type cli struct {
 	Config struct {
 		Check configCheckCmd `cmd:"" help:"Print the configuration that serve would run with, and all of its faults."`
 	} `cmd:"" help:"Look at the configuration."`
+	Version versionCmd `cmd:"" help:"Print which build this is."`
 }
 
 // parsed is a command line that was understood.
@@ -106,8 +107,11 @@ func parse(args []string, std streams) (*parsed, error) {
 	if err != nil {
 		return nil, fmt.Errorf("command line grammar: %w", err)
 	}
-	if len(args) == 0 {
+	switch {
+	case len(args) == 0:
 		args = []string{"--help"}
+	case args[0] == "--version":
+		args = []string{"version"}
 	}
 	kctx, err := parser.Parse(args)
 	if helped {

@@ -105,6 +105,8 @@ func TestExitStatuses(t *testing.T) {
 		{"dev --help", 0, "$STAMPEDE_LISTEN", ""},
 		{"demo --help", 0, "--crash", ""},
 		{"bench --help", 0, "--lane=LANE", ""},
+		{"version", 0, " go1.", ""},
+		{"--version", 0, "stampede ", ""},
 		{"config check", 0, "has no faults", ""},
 		{"config check --hold-minutes=x --listen=y", 2, "--listen", "2 faults"},
 		{"serve --hold-minutes=x --listen=y", 2, "", "2 faults"},

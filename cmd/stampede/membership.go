@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"runtime/debug"
 	"time"
 
 	"stampede/actors/entity"
@@ -91,28 +90,6 @@ func (n *node) watchMembership(service *membership.Service) {
 			return
 		}
 	}
-}
-
-// release is the version that a build was given with -ldflags "-X main.release=…".
-//
-//nolint:gochecknoglobals // the linker sets it
-var release string
-
-// programVersion is the release, or the version control's, as the build noted it.
-func programVersion() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	if release != "" {
-		return release
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
-			return s.Value[:12]
-		}
-	}
-	return info.Main.Version
 }
 
 // operations is what operators see of the cluster. It implements resolve.Cluster.
