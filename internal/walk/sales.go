@@ -35,7 +35,7 @@ func (w *Walk) createSale() *move {
 	starts := []time.Duration{-time.Hour, 0, 0, 5 * time.Minute, time.Hour}
 	s := &sale{
 		starts: now.Add(pick(w, starts)), items: map[*sku]saleItem{}, joined: map[string]string{},
-		limit: w.random.Int64N(5), room: w.chance(30),
+		limit: w.random.Int64N(5), room: w.chance(w.rooms),
 	}
 	s.ends = now.Add(pick(w, []time.Duration{7 * time.Minute, 70 * time.Minute, 500 * time.Minute}))
 	want := map[string]bool{}

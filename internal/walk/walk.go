@@ -80,6 +80,8 @@ type Walk struct {
 	persons []string
 	staff   string
 	tally   *Tally
+	// rooms is how many of a hundred sales have a waiting room.
+	rooms int
 	// repeats is how often the last mutation was sent, beyond once.
 	repeats int
 }
@@ -106,6 +108,7 @@ func Every(t testing.TB, shop Shop, name string, seed uint64) {
 	t.Helper()
 	const tries = 1000
 	w := begin(t, shop, &Tally{}, name, seed)
+	w.rooms = 100 // where no time passes, a walk may have one sale only, and that has to be one to join
 	for _, c := range w.choices() {
 		for left := tries; !w.mayNot(c.field) && w.tally.Done(c.field, "") == 0; left-- {
 			if left == 0 {
@@ -133,7 +136,7 @@ func (w *Walk) mayNot(field string) bool {
 
 func begin(t testing.TB, shop Shop, y *Tally, name string, seed uint64) *Walk {
 	t.Helper()
-	w := &Walk{t: t, shop: shop, random: rand.New(rand.NewPCG(seed, 0)), name: name, tally: y}
+	w := &Walk{t: t, shop: shop, random: rand.New(rand.NewPCG(seed, 0)), name: name, tally: y, rooms: 30}
 	w.staff = person(name, "staff")
 	for n := range 3 {
 		w.persons = append(w.persons, person(name, fmt.Sprint(n)))
