@@ -216,7 +216,7 @@ func statusName(s *State) string {
 // stateNames are the states that tables begin in. "due": the deadline has come,
 // and nothing has been decided since.
 var stateNames = []string{
-	"unknown", "reserved", "due", "rejected", "paying", "acting", "authorized", "declined", "confirmed", "cancelling", "cancelled", "undelivered", "expired",
+	"unknown", "reserved", "due", "rejected", "paying", "acting", "authorized", "capturing", "declined", "confirmed", "cancelling", "cancelled", "undelivered", "expired",
 	"unanswered", "uncaptured", "fulfilling", "partly", "fulfilled", "refunding", "returning", "refunded", "partly refunded", "settling", "sent back", "unrefunded",
 }
 
@@ -237,6 +237,9 @@ func inState(t testing.TB, name string) *State {
 		follow(t, s, t0, grant.but("authorize", mustAct()))
 	case "authorized":
 		s = inState(t, "paying")
+		follow(t, s, t0, grant)
+	case "capturing": // the units are the customer's, the money is on its way
+		s = inState(t, "authorized")
 		follow(t, s, t0, grant)
 	case "declined":
 		s = inState(t, "paying")

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/protobuf/proto"
 
 	"stampede/actors"
 	"stampede/actors/entity"
@@ -168,7 +169,7 @@ func (n *Node) read(logger *slog.Logger) error {
 
 // host starts the actors and their reminders.
 func (n *Node) host(logger *slog.Logger) {
-	caller := &lateCaller{}
+	caller := &lateCaller{hold: n.shop.config.Hold}
 	rt := &entity.Runtime{Log: n.journal, Store: n.store, Asker: caller, Clock: n.shop.Now, Logger: logger, Limits: n.shop.config.Limits}
 	bank := n.shop.config.Bank
 	if n.shop.config.Ask != nil {
@@ -332,12 +333,34 @@ func (n *Node) kill() {
 }
 
 // lateCaller closes the circle between the runtime and the node.
-type lateCaller struct{ cluster.Caller }
+type lateCaller struct {
+	cluster.Caller
+	hold func(entity.Address, proto.Message) <-chan struct{}
+}
 
-// Send implements entity.Sender.
+// Call implements entity.Asker.
+func (l *lateCaller) Call(ctx context.Context, to entity.Address, cmd proto.Message) (proto.Message, error) {
+	if held := l.held(to, cmd); held != nil {
+		select {
+		case <-held:
+		case <-ctx.Done():
+			return nil, entity.ErrTimeout
+		}
+	}
+	return l.Caller.Call(ctx, to, cmd)
+}
+
+// Send implements entity.Sender: what is held up is not sent, but called.
 func (l *lateCaller) Send(to entity.Address, req *entity.Request) bool {
 	sender, ok := l.Caller.(entity.Sender)
-	return ok && sender.Send(to, req)
+	return ok && l.held(to, req.Command) == nil && sender.Send(to, req)
+}
+
+func (l *lateCaller) held(to entity.Address, cmd proto.Message) <-chan struct{} {
+	if l.hold == nil {
+		return nil
+	}
+	return l.hold(to, cmd)
 }
 
 // due are the actors that have something to do.

@@ -20,6 +20,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"stampede/actors/entity"
 	"stampede/gateway/auth"
 	"stampede/payments"
@@ -44,6 +46,9 @@ type Config struct {
 	Over func(*Node, persistence.Store) persistence.Store
 	// Ask goes between a node's orders and the bank; nil: nothing does.
 	Ask func(*Node, payments.Provider) payments.Provider
+	// Hold is what holds up a command of one actor to another: it goes out when that
+	// is closed. nil: nothing does.
+	Hold func(entity.Address, proto.Message) <-chan struct{}
 	// Publish has the nodes publish their events, to a broker in this process.
 	Publish bool
 	// Lease is how long a member's lease lasts; 0: longer than a machine that does
