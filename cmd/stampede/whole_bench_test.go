@@ -44,21 +44,7 @@ func BenchmarkPlaceOrder(b *testing.B) {
 }
 
 func wholeBench(b *testing.B, flags nodeFlags) {
-	flags.Listen, flags.AdminListen, flags.KafkaListen = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
-	flags.DataDir, flags.NodeName, flags.Payments, flags.HoldMinutes = b.TempDir(), "bench", "simulator", 10
-	flags.KafkaReplication, flags.EventsFormat = 1, "json"
-	if err := relaxGC(slog.New(slog.DiscardHandler)); err != nil {
-		b.Fatal(err)
-	}
-	n, err := startNode(b.Context(), nodeConfig{nodeFlags: flags}, slog.New(slog.DiscardHandler))
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() {
-		if err := n.Close(); err != nil {
-			b.Error(err)
-		}
-	})
+	n := wholeNode(b, flags)
 	sku, tokens := wholeShop(b, n)
 	empty := httptest.NewServer(baseline.Stock())
 	defer empty.Close()
@@ -92,6 +78,27 @@ func wholeBench(b *testing.B, flags nodeFlags) {
 	b.ReportMetric(float64(nothingsCPU.Microseconds())/total, "cpu-us/empty")
 	b.ReportMetric(latency.Millis(50), "p50-ms")
 	b.ReportMetric(latency.Millis(99), "p99-ms")
+}
+
+// wholeNode is a node with everything on.
+func wholeNode(b *testing.B, flags nodeFlags) *node {
+	b.Helper()
+	flags.Listen, flags.AdminListen, flags.KafkaListen = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
+	flags.DataDir, flags.NodeName, flags.Payments, flags.HoldMinutes = b.TempDir(), "bench", "simulator", 10
+	flags.KafkaReplication, flags.EventsFormat = 1, "json"
+	if err := relaxGC(slog.New(slog.DiscardHandler)); err != nil {
+		b.Fatal(err)
+	}
+	n, err := startNode(b.Context(), nodeConfig{nodeFlags: flags}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := n.Close(); err != nil {
+			b.Error(err)
+		}
+	})
+	return n
 }
 
 // processCPU is the processor time that this process has used: less noisy than
