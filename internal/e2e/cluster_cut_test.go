@@ -241,6 +241,7 @@ func clusterSlowMongo(t *testing.T) {
 	l.more(200)
 	gap, why := l.gap()
 	t.Logf("with 200 ms more to MongoDB: longest wait %s: %s", gap.Round(time.Millisecond), why)
+	shed := l.shed.Load()
 	for _, n := range f.nodes {
 		f.toMongo[n].heal()
 		f.toMongo[n].slow(5 * time.Second)
@@ -250,7 +251,6 @@ func clusterSlowMongo(t *testing.T) {
 	if !pause(t.Context(), 2*lease) {
 		t.Fatal("the test has ended")
 	}
-	shed := l.shed.Load()
 	var asked sync.WaitGroup
 	for _, n := range f.nodes {
 		asked.Go(func() { l.refusedInTime(n, 24) })
