@@ -157,6 +157,53 @@ func TestWhatIsBrokenIsFound(t *testing.T) {
 	}
 }
 
+// TestMessagesOfAnEarlierRelease: one header less is forgiven where it may be
+// lacking, and nothing else.
+func TestMessagesOfAnEarlierRelease(t *testing.T) {
+	j := logtest.NewJournal(1)
+	logtest.NewShop(j, 5, 4).Trade(1, 200)
+	records := j.Records(1)
+	whole := publish(t, records)
+	i, _ := at(t, whole, cloudevents.TopicStockLevels)
+	const lacking = "ce_time"
+	older := slices.Clone(whole)
+	older[i].Headers = slices.DeleteFunc(slices.Clone(older[i].Headers), func(h cloudevents.Header) bool { return h.Key == lacking })
+	for name, c := range map[string]struct {
+		mayLack  []string
+		messages []Message
+		want     int
+	}{
+		"a header less":             {nil, older, 1},
+		"a header that may lack":    {[]string{lacking}, older, 0},
+		"another that may lack":     {[]string{"ce_type"}, older, 1},
+		"and other data with it":    {[]string{lacking}, append(slices.Clone(older), withHeader(whole[i], "ce_type", "Other")), 1},
+		"everything as it is today": {[]string{lacking}, whole, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			checker := New(cloudevents.NewMapper(cloudevents.JSON, ""))
+			checker.MayLack = c.mayLack
+			if err := checker.Expect(records...); err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range c.messages {
+				checker.Consume(m)
+			}
+			if faults := checker.Done(); countOf(faults, Different) != c.want {
+				t.Errorf("faults are %v, want %d messages that differ", faults, c.want)
+			}
+		})
+	}
+}
+
+func countOf(faults []Fault, rule Rule) (n int) {
+	for _, f := range faults {
+		if f.Rule == rule {
+			n++
+		}
+	}
+	return n
+}
+
 func withHeader(m Message, key, value string) Message {
 	m.Headers = slices.Clone(m.Headers)
 	for i := range m.Headers {

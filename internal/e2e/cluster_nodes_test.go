@@ -35,7 +35,9 @@ type fleet struct {
 	flags []string
 	// name is the database's, and a part of every SKU's: one Kafka has the topics
 	// of all scenarios.
-	name     string
+	name string
+	// mayLack are headers that earlier releases among the nodes did not write.
+	mayLack  []string
 	nodes    []*clusterNode
 	operator *client
 	gateways atomic.Pointer[[]string]

@@ -154,6 +154,9 @@ func clusterClocks(t *testing.T) {
 // earlierRelease is the first commit whose nodes live, drain and publish together.
 const earlierRelease = "af0a7b3"
 
+// earlierLacks is the header that its stock levels are without.
+const earlierLacks = "traceparent"
+
 // earlier builds the program of an earlier commit.
 func earlier(t *testing.T, commit string) string {
 	t.Helper()
@@ -189,6 +192,7 @@ func clusterRollingUpgrade(t *testing.T) {
 	old := earlier(t, earlierRelease)
 	f := newFleet(t, "")
 	f.flags = append(f.flags, drainFlag())
+	f.mayLack = []string{earlierLacks}
 	for i := range 3 {
 		f.startProgram(old, fmt.Sprintf("old%d", i))
 	}
